@@ -1,0 +1,31 @@
+# make study | make test | make lab: each makes its own .venv first.
+PYTHON ?= python3
+# Stages at once: one per core when left empty; see dwt/pipeline.py.
+JOBS ?=
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+ready := .venv/.ready
+
+.PHONY: study test lab clean
+
+study: $(ready)
+	@python -m dwt.pipeline $(JOBS)
+	@python -m dwt.answers
+
+test: $(ready)
+	ruff check .
+	pytest
+
+lab: $(ready)
+	jupyter lab --notebook-dir=notebooks
+
+# torch first: whatever build of the pinned version is at hand satisfies everything after it.
+$(ready): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[study,test]'
+	touch $@
+
+clean:
+	rm -rf .venv build executed/*.ipynb data/smoke runs/smoke results/smoke

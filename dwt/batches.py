@@ -1,0 +1,122 @@
+"""Which tokens does step k of seed s see, and which of them are masked?
+
+Both are pure functions of (token stream, seed, step): there is no state to save, any step can
+be drawn again alone, and several processes that split a batch see the same one.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+ORDER, MASKS = 0, 1  # the two uses of a seed draw from unrelated random streams
+
+
+class Batch(NamedTuple):
+    """B sequences of L tokens with M masked positions each."""
+
+    input_ids: np.ndarray  # [B, L] int64, what the models read
+    positions: np.ndarray  # [B, M] int64, ascending within a row
+    targets: np.ndarray  # [B, M] int64, the true tokens there
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What masking needs to know of a tokenizer."""
+
+    size: int
+    cls: int
+    sep: int
+    mask: int
+    special: tuple[int, ...]
+
+    @property
+    def ordinary(self) -> np.ndarray:
+        """Ids that may be masked and may stand in for a masked token. [size - special]"""
+        return np.setdiff1d(np.arange(self.size), self.special)
+
+
+def masked_per_sequence(length, mask_rate):
+    """Masked positions in each sequence: round(rate x length), at least one."""
+    return max(1, round(mask_rate * length))
+
+
+def sequences_in(tokens, length):
+    """Whole sequences that a stream of tokens fills, [CLS] and a last [SEP] added to each."""
+    return len(tokens) // (length - 2)
+
+
+@lru_cache(maxsize=4)
+def _order(seed, epoch, n):
+    return np.random.default_rng([ORDER, seed, epoch]).permutation(n)
+
+
+def batch_at(
+    tokens, vocabulary, *, seed, step, batch, length, mask_rate, rank=0, world=1, shuffle=True
+):
+    """The batch of one optimizer step.
+
+    Parameters
+    ----------
+    tokens : array of int, [T]
+        The packed stream, documents separated by [SEP].
+    vocabulary : Vocabulary
+    seed, step : int
+        Fix order and masks; the stream is read in a new random order each epoch.
+    batch, length : int
+        Sequences of the *global* batch, and tokens of each.
+    mask_rate : float
+        Exactly ``round(mask_rate * length)`` positions of each sequence are masked, never
+        special tokens; 80 % become [MASK], 10 % a random token, 10 % stay (BERT, section 3.1).
+    rank, world : int
+        This process takes rows ``rank::world`` of the global batch.
+    shuffle : bool
+        False reads the stream in order, as evaluation does.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    ValueError
+        If the stream holds fewer sequences than one batch, or a sequence holds fewer ordinary
+        tokens than are to be masked.
+    """
+    n = sequences_in(tokens, length)
+    if n < batch:
+        raise ValueError(
+            f"{len(tokens):,} tokens are {n} sequences of {length}, fewer than one batch of "
+            f"{batch}; give the corpus more text, or lower train.batch or train.length"
+        )
+    index = np.arange(step * batch, (step + 1) * batch)
+    epoch, place = index // n, index % n
+    rows = [_order(seed, e, n)[p] if shuffle else p for e, p in zip(epoch, place, strict=True)]
+
+    body = length - 2
+    truth = np.empty((batch, length), dtype=np.int64)  # [B, L]
+    truth[:, 0], truth[:, -1] = vocabulary.cls, vocabulary.sep
+    for i, row in enumerate(rows):
+        truth[i, 1:-1] = tokens[row * body : (row + 1) * body]
+
+    # Masks are drawn for the whole global batch, then split: the same for any `world`.
+    rng = np.random.default_rng([MASKS, seed, step])
+    m = masked_per_sequence(length, mask_rate)
+    score = rng.random((batch, length))
+    score[np.isin(truth, vocabulary.special)] = 2.0  # above every ordinary token
+    positions = np.sort(np.argpartition(score, m - 1, axis=1)[:, :m], axis=1)  # [B, M]
+    if np.take_along_axis(score, positions, axis=1).max() > 1:
+        raise ValueError(
+            f"a sequence of step {step} has fewer than {m} ordinary tokens to mask; "
+            "lower train.mask_rate or drop documents of a few tokens"
+        )
+    targets = np.take_along_axis(truth, positions, axis=1)  # [B, M]
+    fate = rng.random((batch, m))
+    random_ids = rng.choice(vocabulary.ordinary, size=(batch, m))
+    shown = np.where(fate < 0.8, vocabulary.mask, np.where(fate < 0.9, random_ids, targets))
+    input_ids = truth.copy()
+    np.put_along_axis(input_ids, positions, shown, axis=1)
+
+    mine = slice(rank, None, world)
+    return Batch(input_ids[mine], positions[mine], targets[mine])

@@ -1,0 +1,173 @@
+"""What do the tables say about each factor, in numbers?
+
+Notebooks, figures and sentences (`dwt.answers`) take their differences from here: they agree.
+Losses are nats per masked token; a negative difference is a better student.
+"""
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from dwt.params import Claim
+from dwt.results import ResultsError, table
+from dwt.stats import (
+    Paired,
+    break_even,
+    compare,
+    crossing,
+    interpolate,
+    paired,
+    verdict,
+)
+
+
+def losses(runs, measure="heldout_loss") -> pd.DataFrame:
+    """Losses at the last step, one row a seed, one column an arm (nats per masked token)."""
+    return runs.pivot(index="seed", columns="arm", values=measure)[runs["arm"].unique()]
+
+
+def losses_at(curves, fraction, measure="heldout_loss") -> pd.DataFrame:
+    """Losses at the first evaluation at or after a fraction of the steps, as in `losses`."""
+    evaluated = curves.dropna(subset=[measure])
+    steps = np.sort(evaluated["step"].unique())
+    step = steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0]
+    return losses(evaluated[evaluated["step"] == step], measure)
+
+
+def losses_at_flops(runs, curves, *, reference="scratch", teacher_training=False) -> pd.DataFrame:
+    """Held-out losses when each arm has spent what the reference spends in all, as in `losses`.
+
+    The student's forward and backward passes and the teacher's forward passes are counted; with
+    `teacher_training`, the teacher's own training too. nan where that alone is over the budget.
+    """
+    total = runs.set_index(["arm", "seed"])[["student_flops", "teacher_flops"]].sum(axis=1)
+    teachers = runs.set_index(["arm", "seed"])["teacher"].to_dict()
+    read = {}
+    for (arm, seed), curve in curves.groupby(["arm", "seed"], sort=False):
+        spent = curve["student_flops"] + curve["teacher_flops"]
+        if teacher_training and isinstance(teachers[arm, seed], str):
+            spent += total[teachers[arm, seed], seed]
+        read[arm, seed] = interpolate(spent, curve["heldout_loss"], total[reference, seed])
+    return pd.Series(read).unstack(0)[runs["arm"].unique()].rename_axis("seed")
+
+
+def crossings(curves, arm, against) -> list[float]:
+    """Per seed, the last step at which two arms' held-out curves cross, nan if they do not."""
+    wide = curves.pivot(index=["seed", "step"], columns="arm", values="heldout_loss")
+    by_seed = wide.reset_index("step").groupby("seed")
+    return [crossing(c["step"], c[arm], c[against]) for _, c in by_seed]
+
+
+def gaps(runs, arms=None) -> pd.DataFrame:
+    """Per student and seed: how far its teacher is behind the student alone, and what it gains.
+
+    Returns
+    -------
+    DataFrame
+        arm, seed, teacher, gap (teacher's loss - scratch's), gain (scratch's loss - arm's).
+    """
+    loss = losses(runs)
+    rows = runs[runs["teacher"].notna() & runs["arm"].isin(arms or [*loss])]
+    rows = rows[["arm", "seed", "teacher"]].reset_index(drop=True)
+    alone = [loss.at[seed, "scratch"] for seed in rows["seed"]]
+    gap = [loss.at[row.seed, row.teacher] for row in rows.itertuples()]
+    gain = [loss.at[row.seed, row.arm] for row in rows.itertuples()]
+    return rows.assign(gap=np.subtract(gap, alone), gain=np.subtract(alone, gain))
+
+
+def gap_line(runs, arms=None, *, level=0.95):
+    """The break-even gap of the arms of `gaps`, see `dwt.stats.break_even`."""
+    points = gaps(runs, arms)
+    wide = points.pivot(index="seed", columns="arm", values=["gap", "gain"])
+    return break_even(wide["gap"], wide["gain"], level=level)
+
+
+def square(runs, arms) -> dict:
+    """The arm in each corner of the 2 x 2: (remapped or not, soft loss or not) -> name.
+
+    Raises
+    ------
+    ResultsError
+        If the arms do not fill the four corners once each.
+    """
+    rows = runs[runs["arm"].isin(arms)].drop_duplicates("arm")
+    soft = rows["teacher"].notna() & (rows["soft_weight"].astype(str) != "0.0")
+    corners = dict(zip(zip(rows["remap"].notna(), soft, strict=True), rows["arm"], strict=True))
+    if len(corners) < 4 or len(rows) != 4:
+        raise ResultsError(
+            "factors.parameter-remapping: needs four arms, remapped or not times with or without "
+            f"the soft loss; found {', '.join(rows['arm'])} (params.yaml)"
+        )
+    return corners
+
+
+def soft_effects(runs, arms, *, level=0.95):
+    """What the soft loss does to a random start, to a remapped one, and the difference of the two.
+
+    Returns
+    -------
+    tuple of Paired
+        random, remapped, interaction = remapped - random.
+    """
+    loss, corner = losses(runs), square(runs, arms)
+    random, remapped = (
+        loss[corner[start, True]] - loss[corner[start, False]] for start in (False, True)
+    )
+    none = 0 * random
+    pairs = (random, none), (remapped, none), (remapped, random)
+    return tuple(paired(*pair, level=level) for pair in pairs)
+
+
+def claims(params, *, factor=None) -> pd.DataFrame:
+    """Each claim of params.yaml beside what was found, with its verdict.
+
+    Parameters
+    ----------
+    factor : str, optional
+        Only the claims whose two arms are compared in this factor.
+    """
+    runs, curves = table("runs", params), table("curves", params)
+    among = params.factors.get(factor, params.names())
+    rows = []
+    for name, claim in params.claims.items():
+        if {claim.arm, claim.against} <= {*among}:
+            at = claim.at < 1
+            loss = losses_at(curves, claim.at, claim.measure) if at else losses(runs, claim.measure)
+            found = paired(loss[claim.arm], loss[claim.against], level=params.verdict.level)
+            rows.append({"claim": name, **claim.model_dump(), **asdict(found)})
+            rows[-1] |= {"found": str(found), "verdict": verdict(found, claim.expect)}
+    columns = ["claim", *Claim.model_fields, *Paired.__dataclass_fields__, "found", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def differences(params, factor) -> pd.DataFrame:
+    """Every measure of a factor: arms against its first arm, then against its second.
+
+    Returns
+    -------
+    DataFrame
+        measure, against, arm, mean, low, high, n, detectable, p.
+    """
+    runs, curves = table("runs", params), table("curves", params)
+    tasks = table("scores", params).groupby(["task", "metric"], sort=False)
+    measures = {
+        "held-out loss": losses(runs),
+        "out-of-domain loss": losses(runs, "out_of_domain_loss"),
+        "held-out loss at equal FLOPs": losses_at_flops(runs, curves),
+        "held-out loss at equal FLOPs, teacher's training included": losses_at_flops(
+            runs, curves, teacher_training=True
+        ),
+    }
+    for (task, metric), rows in tasks:
+        measures[f"{task} ({metric})"] = rows.pivot_table(
+            index="seed", columns="arm", values="score"
+        )
+    arms, level, frames = params.factors[factor], params.verdict.level, []
+    for measure, wide in measures.items():
+        for against, others in ((arms[0], arms[1:]), (arms[1], arms[2:])):
+            frame = compare(wide[[against, *others]], against, level=level).reset_index()
+            frame.insert(0, "against", against)
+            frame.insert(0, "measure", measure)
+            frames.append(frame)
+    return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)

@@ -1,0 +1,104 @@
+"""How does the study run on all cores? DVC runs one stage at a time; most here are independent.
+
+`python -m dwt.pipeline [JOBS]` runs ready stages side by side, each by `dvc repro --single-item`,
+and ends with a plain `dvc repro`, which finds everything up to date. The numbers are those of
+`dvc repro` alone: a run uses the same number of threads however many run beside it.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+import networkx as nx
+import torch
+from dvc.repo import Repo
+
+from dwt.params import ParamsError, load_params
+
+BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
+
+
+def default_jobs():
+    """One per core, at most 8; one where there is a GPU, which a run fills by itself."""
+    return 1 if torch.cuda.is_available() else min(8, len(os.sched_getaffinity(0)))
+
+
+def stages_to_run():
+    """The stages that `dvc repro` might run and what each waits for, as a graph."""
+    with Repo(".") as repo:
+        graph = nx.DiGraph()
+        for stage in repo.index.graph:
+            graph.add_node(stage.addressing)
+        for stage, needed in repo.index.graph.edges:
+            graph.add_edge(needed.addressing, stage.addressing)
+    return graph
+
+
+def is_up_to_date():
+    """True when `dvc repro` would run nothing."""
+    dry = subprocess.run(["dvc", "repro", "--dry"], capture_output=True, text=True)
+    return dry.returncode == 0 and "Running stage" not in dry.stdout
+
+
+def run_all(graph, *, jobs):
+    """Run the stages of a graph, each after those it waits for; stop at the first failure.
+
+    Returns
+    -------
+    str or None
+        The stage that failed.
+    """
+    waiting = {name: set(graph.predecessors(name)) for name in nx.lexicographical_topological_sort(graph)}
+    failed, running = None, {}
+    with ThreadPoolExecutor(jobs) as pool:
+        while running or (waiting and not failed):
+            for name in [n for n, needs in waiting.items() if not needs]:
+                if len(running) < jobs and not failed:
+                    del waiting[name]
+                    running[pool.submit(_run, name)] = name
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = running.pop(future)
+                if future.result():
+                    failed = failed or name
+                    continue
+                for needs in waiting.values():
+                    needs.discard(name)
+    return failed
+
+
+def _run(name):
+    while True:
+        command = ["dvc", "repro", "--single-item", name]
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if BUSY in result.stdout:
+            continue
+        said = [line for line in result.stdout.splitlines() if _worth_saying(line)]
+        print("\n".join(said), flush=True) if said else None
+        return result.returncode
+
+
+def _worth_saying(line):
+    dull = ("Input Notebook", "Output Notebook", "Executing notebook", "Executing Cell", "Ending Cell",
+            "To track", "To enable", "Use `dvc push`", "git add", "Updating lock", "Generating lock",
+            "Verifying data")  # fmt: skip
+    return line.strip() and not line.strip().startswith(dull)
+
+
+def main():
+    try:
+        load_params()
+    except ParamsError as fault:
+        sys.exit(str(fault))
+    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else default_jobs()
+    if not is_up_to_date():
+        failed = run_all(stages_to_run(), jobs=jobs) if jobs > 1 else None
+        if failed:
+            sys.exit(f"stage {failed} failed; what is finished is kept, `make study` goes on from it")
+        sys.exit(subprocess.run(["dvc", "repro"]).returncode)
+    print("Everything is up to date: nothing to run.")
+
+
+if __name__ == "__main__":
+    main()

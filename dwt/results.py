@@ -1,0 +1,156 @@
+"""Which numbers belong to the study that params.yaml declares?
+
+`collect` gathers the declared runs into tidy tables, `table` reads those back; both refuse what is
+missing and pass over what is no longer declared.
+"""
+
+import json
+import os
+import sys
+
+import pandas as pd
+
+from dwt.params import load_params, resolve
+
+KEYS = ["kind", "arm", "seed"]
+COLUMNS = {
+    "runs": [
+        *KEYS, "layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap",
+        "parameters", "steps", "tokens", "student_flops", "teacher_flops", "heldout_loss",
+        "out_of_domain_loss",
+    ],
+    "curves": [
+        *KEYS, "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
+        "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
+        "heldout_loss",
+    ],
+    "scores": [*KEYS, "finetune_seed", "task", "metric", "score", "examples"],
+}  # fmt: skip
+SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap"]
+
+
+class ResultsError(ValueError):
+    """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
+
+
+def collect(params=None):
+    """Write results/<scale>/{runs,curves,scores}.csv from the runs that params.yaml declares.
+
+    Nothing is written unless every run is there. Files of dropped arms and seeds are not looked
+    at. Seconds and dates are left out: the same runs give the same bytes.
+
+    Raises
+    ------
+    ResultsError
+        Naming arm, seed, file and the command that makes it.
+    """
+    params = params or load_params()
+    runs, curves = [], []
+    for run in _grid(params):
+        keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
+        command = f"dvc repro {run.kind}@{run.arm}-{run.seed}"
+        files = [run.directory / "run.json", run.directory / "history.csv"]
+        for file in files:
+            _require(file, params, command, arm=run.arm, seed=run.seed)
+        row = json.loads(files[0].read_text(encoding="utf-8"))
+        for name in SETTINGS:
+            if _text(row.get(name)) != _text(getattr(run, name)):
+                raise ResultsError(
+                    f"{run.arm}, seed {run.seed}: {files[0].relative_to(params.root)} has {name} = "
+                    f"{row.get(name)!r}, params.yaml asks for {getattr(run, name)!r}; run {command}"
+                )
+        runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
+        curves.append(pd.read_csv(files[1]).assign(**keys))
+    scores = []
+    stages = {arm: f"evaluate-standalone@{arm}" for arm in params.models}
+    stages |= {arm: f"evaluate-student@{arm}" for arm in params.arms}
+    for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
+        file = params.path("runs", "scores", arm, "scores.csv")
+        _require(file, params, f"dvc repro {stage}", arm=arm)
+        scores.append(_read(file, params))
+    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves), "scores": pd.concat(scores)}
+    for name, frame in tables.items():
+        tables[name] = _declared(frame, name, params)
+    for name, frame in tables.items():
+        save(frame, params.path("results", f"{name}.csv"))
+
+
+def table(name, params=None) -> pd.DataFrame:
+    """One tidy table, restricted to the declared grid, in its order.
+
+    Parameters
+    ----------
+    name : {"runs", "curves", "scores"}
+
+    Raises
+    ------
+    ResultsError
+        If the table, or a declared arm and seed in it, is missing.
+    """
+    params = params or load_params()
+    file = params.path("results", f"{name}.csv")
+    _require(file, params, "dvc repro collect")
+    return _declared(_read(file, params), name, params)
+
+
+def save(frame, path, *, index=False):
+    """Write a CSV that is whole or not there, with the same bytes for the same numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    frame.to_csv(part, index=index, float_format="%.6g", lineterminator="\n")
+    os.replace(part, path)
+
+
+def _grid(params):
+    return [resolve(arm, seed, params) for arm in params.names() for seed in params.seeds]
+
+
+def _text(value):
+    """A setting as one text, whichever way it was written down (1, 1.0, "1.0", {...})."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(float(value) if isinstance(value, int) else value, sort_keys=True)
+
+
+def _require(file, params, command, **where):
+    if not file.is_file():
+        what = "".join(f"{key} '{value}', " for key, value in where.items())
+        raise ResultsError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
+
+
+def _read(file, params):
+    try:
+        return pd.read_csv(file, dtype={"seed": "Int64", "finetune_seed": "Int64"})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ResultsError(f"{file.relative_to(params.root)}: {error}") from error
+
+
+def _declared(frame, name, params):
+    """The declared rows and columns, in the order of params.yaml; refuses what is missing."""
+    file = f"results/{params.scale}/{name}.csv"
+    absent = [column for column in COLUMNS[name] if column not in frame]
+    if absent:
+        raise ResultsError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
+    baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
+    by_run = dict(list(frame.groupby(KEYS, sort=False)))
+    wanted = [(run.kind, run.arm, run.seed) for run in _grid(params)]
+    if name == "scores":
+        wanted += [("baseline", "random", seed) for seed in params.seeds]
+    for kind, arm, seed in wanted:
+        if (kind, arm, seed) not in by_run:
+            raise ResultsError(
+                f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
+                "run dvc repro collect"
+            )
+    rows = [by_run[key] for key in wanted if key[0] != "baseline"]
+    return pd.concat([*rows, baselines], ignore_index=True)[COLUMNS[name]]
+
+
+if __name__ == "__main__":
+    try:
+        collect()
+    except ValueError as fault:
+        sys.exit(str(fault))

@@ -1,0 +1,82 @@
+"""Which weights teach which run?
+
+`python -m dwt.teachers` writes one small file per student and seed with its teacher's name and a
+digest of its weights. Student stages depend on that file, so a new or changed teacher retrains
+its own students only.
+"""
+
+import hashlib
+import json
+import sys
+
+from dwt.models import load_model
+from dwt.params import ParamsError, load_params, resolve
+
+
+class TeacherError(ValueError):
+    """A teacher is not trained yet, or cannot teach this student."""
+
+
+def teacher_directory(run):
+    """Where the finished teacher of a run lies.
+
+    Raises
+    ------
+    TeacherError
+        If it is not there, with the command that trains it.
+    """
+    directory = run.root / "runs" / run.scale / "standalone" / run.teacher / str(run.seed)
+    if not (directory / "model.safetensors").is_file():
+        raise TeacherError(
+            f"arms.{run.arm}.teacher: '{run.teacher}' of seed {run.seed} is not trained yet; "
+            f"train it: `papermill notebooks/2-pretrain.ipynb out.ipynb -r arm {run.teacher} "
+            f"-p seed {run.seed}`"
+        )
+    return directory
+
+
+def weights_digest(directory):
+    """SHA-256 of a saved model's weights."""
+    with (directory / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_teacher(run):
+    """The teacher of a run, in evaluation mode and without gradients.
+
+    Raises
+    ------
+    TeacherError
+        If it is not trained yet, or its vocabulary is not that of the run's corpus.
+    """
+    directory = teacher_directory(run)
+    theirs, ours = (
+        json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+        for folder in (directory, run.corpus_directory)
+    )
+    if theirs != ours:
+        raise TeacherError(
+            f"arms.{run.arm}.teacher: '{run.teacher}' has another vocabulary ({len(theirs)} tokens)"
+            f" than data/{run.scale} ({len(ours)}); teacher and student must share one: train the "
+            "teacher on this corpus, or build the corpus with the teacher's vocabulary "
+            f"(scales.{run.scale}.corpus.vocabulary.file in params.yaml)"
+        )
+    return load_model(directory).eval().requires_grad_(False)
+
+
+def write_lessons(params):
+    """Write build/<scale>/teachers/<arm>-<seed>.json for every student of the declared grid."""
+    folder = params.path("build") / "teachers"
+    folder.mkdir(parents=True, exist_ok=True)
+    for arm in params.arms:
+        for seed in params.seeds:
+            run = resolve(arm, seed, params)
+            lesson = {"teacher": run.teacher, "weights": weights_digest(teacher_directory(run))}
+            (folder / f"{arm}-{seed}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        write_lessons(load_params())
+    except (ParamsError, TeacherError) as fault:
+        sys.exit(str(fault))

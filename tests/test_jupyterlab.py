@@ -1,0 +1,83 @@
+"""A person opens a notebook in JupyterLab, runs all cells and sees the figure."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from conftest import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Address of a JupyterLab on a copy of the notebooks and their committed tables."""
+    for name in ("notebooks", "results", "params.yaml"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, tmp_path / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
+         "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--notebook-dir=notebooks",
+         "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+        cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/api").close()
+            break
+        except OSError:
+            assert server.poll() is None, "JupyterLab did not start"
+            time.sleep(0.5)
+    yield address
+    server.terminate()
+    server.wait(timeout=20)
+
+
+def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure(lab, tmp_path):
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{lab}/lab/tree/4-teacher-quality.ipynb", wait_until="domcontentloaded")
+        expect(page.locator(".jp-NotebookPanel .jp-Cell").first).to_be_visible(timeout=120_000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        notebook = ROOT / "notebooks" / "4-teacher-quality.ipynb"
+        save_and_wait(page, tmp_path / "notebooks" / notebook.name)
+        figure = page.locator(".jp-OutputArea-output img").first
+        figure.scroll_into_view_if_needed(timeout=60_000)
+        assert figure.evaluate("image => image.naturalWidth") > 300
+        page.screenshot(path=str(tmp_path / "jupyterlab.png"))
+        browser.close()
+
+
+def save_and_wait(page, path):
+    """Wait until every code cell has run, as the file that JupyterLab saves shows."""
+    import nbformat
+
+    for _ in range(60):
+        page.keyboard.press("Control+s")
+        time.sleep(2)
+        code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        errors = [o.ename for c in code for o in c.outputs if o.output_type == "error"]
+        assert not errors, errors
+        if all(c.execution_count for c in code):
+            assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs)
+            return
+    pytest.fail("the notebook did not finish in two minutes")

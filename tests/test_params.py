@@ -1,0 +1,142 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from dwt.params import ParamsError, load_params, resolve
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """params.yaml with one value changed; a path of keys leads to it."""
+
+    def write(keys, value):
+        content = yaml.safe_load((ROOT / "params.yaml").read_text())
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        file = tmp_path / "params.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        return file
+
+    return write
+
+
+def test_the_projects_own_params_are_sound():
+    params = load_params(ROOT / "params.yaml")
+    assert params.root == ROOT
+    assert params.names()[0] == "scratch"
+
+
+def test_params_are_found_from_a_folder_below(monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert load_params().root == ROOT
+
+
+BAD = {
+    "unknown scale": (["scale"], "huge", r"scale: 'huge'.*smoke, laptop"),
+    "unknown family": (
+        ["scales", "laptop", "model", "family"], "gpt", r"model\.family.*'modernbert', 'distilbert'"),
+    "unknown teacher": (
+        ["arms", "strong", "teacher"], "weka",
+        r"arms\.strong\.teacher: 'weka' is not a model; choose one of scratch, weak-teacher"),
+    "unknown shape": (
+        ["arms", "decayed", "soft_weight", "shape"], "cubic", r"soft_weight\.shape.*'linear', 'cosine'"),
+    "unknown arm key": (["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
+    "unknown schedule key": (
+        ["arms", "decayed", "soft_weight", "frm"], 4, r"frm: unknown key; allowed: from, to, shape, until"),
+    "unknown train key": (
+        ["scales", "laptop", "train", "lr"], 1, r"train\.lr: unknown key; allowed: steps"),
+    "unknown top-level key": (["sales"], {}, r"sales: unknown key; allowed: scale, seeds"),
+    "negative weight": (["arms", "strong", "soft_weight"], -1, r"arms\.strong\.soft_weight.*-1"),
+    "negative scheduled weight": (
+        ["arms", "decayed", "soft_weight", "to"], -1, r"arms\.decayed\.soft_weight\.to.*-1"),
+    "zero temperature": (["defaults", "temperature"], 0, r"defaults\.temperature.*greater than 0"),
+    "exponential to zero": (
+        ["arms", "decayed", "soft_weight"], {"from": 4, "to": 0, "shape": "exponential"},
+        r"arms\.decayed\.soft_weight.*above 0"),
+    "no learning signal": (
+        ["arms", "strong"], {"teacher": "weak-teacher", "hard_weight": 0, "soft_weight": 0},
+        r"arms\.strong.*both 0"),
+    "small student": (
+        ["models", "scratch", "layers"], 3, r"arms\.remapped\.remap: the student \(3 layers.*at most 3"),
+    "steps in words": (["scales", "laptop", "train", "steps"], "many", r"train\.steps.*'many'"),
+    "seed twice": (["seeds"], [0, 0], "names a seed twice"),
+    "no seed": (["seeds"], [], "seeds"),
+    "arm named as a model": (["arms", "scratch"], {"teacher": "weak-teacher"}, r"arms\.scratch"),
+    "unknown arm in a factor": (
+        ["factors", "loss-weight"], ["scratch", "strnog"], r"factors\.loss-weight: 'strnog'"),
+    "unknown arm in a claim": (["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
+    "heads that do not divide": (["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_params_are_refused_with_file_key_and_what_is_allowed(case, edited):
+    keys, value, message = BAD[case]
+    with pytest.raises(ParamsError, match=message) as refused:
+        load_params(edited(keys, value))
+    assert str(refused.value).startswith("params.yaml: ")
+
+
+def test_every_fault_is_named_at_once(edited):
+    file = edited(["arms", "strong", "teacher"], "weka")
+    content = yaml.safe_load(file.read_text())
+    content["arms"]["normal"]["teacher"] = "wake"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ParamsError, match=r"wake(.|\n)*weka|weka(.|\n)*wake"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("text", ["- a list", "scale: [unclosed", ""])
+def test_a_file_that_is_no_mapping_is_refused(text, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        load_params(file)
+
+
+def test_no_params_file_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match=r"no params\.yaml"):
+        load_params()
+
+
+def test_the_command_refuses_with_one_line_and_a_failing_exit(edited):
+    folder = edited(["arms", "strong", "teacher"], "weka").parent
+    done = subprocess.run(
+        [sys.executable, "-m", "dwt.params"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "arms.strong.teacher" in done.stderr
+
+
+def test_a_model_resolves_to_a_run_of_the_hard_loss_alone():
+    run = resolve("scratch", 1, load_params(ROOT / "params.yaml"))
+    assert (run.kind, run.teacher, run.soft_weight, run.hard_weight) == ("standalone", None, 0, 1)
+
+
+def test_an_arm_takes_what_it_leaves_out_from_defaults(edited):
+    params = load_params(edited(["defaults", "temperature"], 2.0))
+    assert resolve("normal", 0, params).temperature == 2.0
+    assert resolve("normal", 0, params).soft_weight == params.defaults.soft_weight
+
+
+def test_what_an_arm_gives_wins_over_defaults(edited):
+    params = load_params(edited(["arms", "normal", "soft_weight"], 0.25))
+    assert resolve("normal", 0, params).soft_weight == 0.25
+
+
+def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
+    run = resolve("decayed", 0, load_params(ROOT / "params.yaml"))
+    assert run.settings()["soft_weight"] == {"from": 4, "to": 1, "shape": "linear", "until": 1}
+
+
+@pytest.mark.parametrize(("arm", "seed"), [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True)])
+def test_an_unknown_arm_or_a_bad_seed_is_refused(arm, seed):
+    with pytest.raises(ParamsError, match="choose one of scratch|whole number"):
+        resolve(arm, seed, load_params(ROOT / "params.yaml"))

@@ -1,0 +1,143 @@
+"""The pipeline keeps its promises: what runs again, what does not, and what is committed."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+
+from dwt.notebook import clean
+
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def dvc(*args, cwd, check=True):
+    command = [sys.executable, "-m", "dvc", *args]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0 or not check, done.stdout + done.stderr
+    return done
+
+
+def runs_again(cwd, *args):
+    """Stages that `dvc repro` would run."""
+    said = dvc("repro", "--dry", *args, cwd=cwd).stdout
+    return set(re.findall(r"Running stage '([^']+)'", said))
+
+
+def tracked_copy(target):
+    """The tracked and new files of the working tree, as a fresh clone would hold them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    subprocess.run(["git", "init", "-q"], cwd=target, check=True)
+    return target
+
+
+def parameters_of(notebook):
+    """Names that the cell tagged `parameters` sets."""
+    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(cells) == 1
+    return set(re.findall(r"^(\w+) *=", cells[0].source, flags=re.M))
+
+
+def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(tmp_path):
+    # A fresh clone holds no data; --allow-missing asks only whether code, settings and lock agree.
+    assert runs_again(tracked_copy(tmp_path), "--allow-missing") == set()
+
+
+def test_every_dependency_exists_or_is_made_by_a_stage():
+    outs = {(out if isinstance(out, str) else next(iter(out)))
+            for stage in DVC.values() for out in stage["outs"]}  # fmt: skip
+    made = {re.sub(r"\$\{item\.\w+\}", "*", out) for out in outs}
+    for name, stage in DVC.items():
+        for dep in stage["deps"]:
+            flat = re.sub(r"\$\{item\.\w+\}", "*", dep)
+            known = any(out == flat or out.startswith(flat + "/") or flat.startswith(out + "/")
+                        for out in made)  # fmt: skip
+            assert (ROOT / dep).exists() or known, f"{name}: {dep}"
+
+
+def test_every_parameter_passed_exists_in_the_notebook():
+    for stage in DVC.values():
+        if "papermill" in stage["cmd"]:
+            name = re.search(r"build/(notebooks/\S+\.ipynb)", stage["cmd"])[1]
+            passed = set(re.findall(r"-[rpf] (\w+)", stage["cmd"]))
+            assert passed <= parameters_of(nbformat.read(ROOT / name, as_version=4))
+
+
+def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
+    for stage in DVC.values():
+        for flag, name in re.findall(r"papermill.*? -(\w) (\w+)", stage["cmd"]):
+            assert (flag, name) in {("r", "arm"), ("p", "seed")}
+
+
+def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
+    for name in ("corpus", "standalone", "student", "teachers"):
+        deps = DVC[name]["deps"]
+        assert not {"dwt/plots.py", "dwt/answers.py", "dwt/findings.py", "dwt", "notebooks"} & {*deps}
+        assert all(d.startswith("build/") for d in deps if d.endswith(".ipynb"))
+
+
+def test_training_stages_depend_on_every_module_that_training_imports():
+    program = (
+        "import sys, dwt.train; "
+        "print(*sorted(m for m in sys.modules if m.startswith('dwt.')))"
+    )  # fmt: skip
+    used = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    modules = {f"dwt/{m.removeprefix('dwt.')}.py" for m in used.stdout.split()}
+    # params.yaml is followed by key, the corpus by its files, and progress changes no number.
+    modules -= {"dwt/params.py", "dwt/progress.py"}
+    modules -= {dep for dep in DVC["corpus"]["deps"] if dep.startswith("dwt/")}
+    assert modules <= {*DVC["standalone"]["deps"]} | {"dwt/train.py"}
+    assert {d for d in DVC["standalone"]["deps"] if d.startswith("dwt/")} <= {*DVC["student"]["deps"]}
+
+
+def test_long_stages_have_ordinary_outs_only():
+    # cache: false, persist and always_changed switch DVC's run cache off for a stage.
+    for name in ("corpus", "standalone", "student", "evaluate-standalone", "evaluate-student"):
+        assert all(isinstance(out, str) for out in DVC[name]["outs"])
+        assert not {"always_changed"} & DVC[name].keys()
+
+
+def test_every_notebook_has_an_out_in_the_source_stage():
+    assert {f"build/notebooks/{n.name}" for n in NOTEBOOKS} == {*DVC["source"]["outs"]}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebooks_are_committed_clean_and_in_house_style(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook == clean(notebook), f"run `python -m dwt.notebook notebooks notebooks`: {path.name}"
+    assert "parameters" in notebook.cells[1].metadata.tags
+    code = [c.source for c in notebook.cells if c.cell_type == "code"]
+    assert len(code) <= len(notebook.cells) - len(code)
+    lines = sorted(source.count("\n") + 1 for source in code)
+    assert lines[len(lines) // 2] <= 6
+    assert not any(re.search(r"^\s*[!%]", source, flags=re.M) for source in code)
+    assert "provenance" in code[-1]
+
+
+def test_cleaning_removes_all_that_saving_changes():
+    notebook = nbformat.read(NOTEBOOKS[1], as_version=4)
+    saved = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    for i, cell in enumerate(saved.cells):
+        cell.metadata["collapsed"] = True
+        if cell.cell_type == "code":
+            cell.execution_count = i
+            cell.outputs = [nbformat.v4.new_output("stream", text="hello")]
+    saved.metadata["widgets"] = {"state": {}}
+    assert clean(saved) == clean(notebook)
+    saved.cells[-1].source += "\n1 + 1"
+    assert clean(saved) != clean(notebook)
