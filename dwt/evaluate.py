@@ -186,6 +186,7 @@ def evaluate(run, corpus, *, settings, train, weights="trained", device="cpu"):
         Columns kind, arm, seed, finetune_seed (missing for zero-shot scores), task, metric, score,
         examples.
     """
+    torch.set_num_threads(train["threads"])
     tokenizer = corpus.tokenizer()
     trained = weights == "trained"
     if trained:
@@ -256,4 +257,6 @@ def trivial_scores(corpus, *, settings):
         rows.append(dict(arm="majority", task=task.name, metric=task.metric,
                          score=float(METRICS[task.metric](truth, guess)),
                          examples=len(truth)))  # fmt: skip
-    return pd.DataFrame([dict(kind="baseline", seed=None, finetune_seed=None) | row for row in rows])
+    return pd.DataFrame(
+        [dict(kind="baseline", seed=None, finetune_seed=None) | row for row in rows]
+    )

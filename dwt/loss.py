@@ -1,6 +1,6 @@
 """What does a student of a weak teacher minimise?
 
-    L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
+L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
 """
 
 import math

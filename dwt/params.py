@@ -269,7 +269,9 @@ def load_params(path=None) -> Params:
         here = Path.cwd()
         found = [p / "params.yaml" for p in (here, *here.parents) if (p / "params.yaml").is_file()]
         if not found:
-            raise ParamsError(f"no params.yaml in {here} or above it; run from the project's folder")
+            raise ParamsError(
+                f"no params.yaml in {here} or above it; run from the project's folder"
+            )
         path = found[0]
     path = Path(path)
     try:

@@ -49,7 +49,9 @@ def run_all(graph, *, jobs):
     str or None
         The stage that failed.
     """
-    waiting = {name: set(graph.predecessors(name)) for name in nx.lexicographical_topological_sort(graph)}
+    waiting = {
+        name: set(graph.predecessors(name)) for name in nx.lexicographical_topological_sort(graph)
+    }
     failed, running = None, {}
     with ThreadPoolExecutor(jobs) as pool:
         while running or (waiting and not failed):
@@ -71,7 +73,9 @@ def run_all(graph, *, jobs):
 def _run(name):
     while True:
         command = ["dvc", "repro", "--single-item", name]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        result = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         if BUSY in result.stdout:
             continue
         said = [line for line in result.stdout.splitlines() if _worth_saying(line)]
@@ -80,9 +84,11 @@ def _run(name):
 
 
 def _worth_saying(line):
-    dull = ("Input Notebook", "Output Notebook", "Executing notebook", "Executing Cell", "Ending Cell",
-            "To track", "To enable", "Use `dvc push`", "git add", "Updating lock", "Generating lock",
-            "Verifying data")  # fmt: skip
+    dull = (
+        "Input Notebook", "Output Notebook", "Executing ", "Ending Cell", "Generating lock",
+        "Updating lock", "To track", "To enable", "Use `dvc push`", "git add", "dvc config",
+        "Verifying data", "[IPKernelApp]", "<IPython", "<Figure",
+    )  # fmt: skip
     return line.strip() and not line.strip().startswith(dull)
 
 
@@ -95,7 +101,9 @@ def main():
     if not is_up_to_date():
         failed = run_all(stages_to_run(), jobs=jobs) if jobs > 1 else None
         if failed:
-            sys.exit(f"stage {failed} failed; what is finished is kept, `make study` goes on from it")
+            sys.exit(
+                f"stage {failed} failed; what is finished is kept, `make study` goes on from it"
+            )
         sys.exit(subprocess.run(["dvc", "repro"]).returncode)
     print("Everything is up to date: nothing to run.")
 

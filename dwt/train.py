@@ -271,7 +271,8 @@ class _Job:
                 head, teacher_head = output_layer(model), teacher and output_layer(teacher)
                 loss = linear_dwt_loss(hidden, head, taught, teacher_head, targets, **weights)
                 if log and teacher and part == 0:
-                    pull = effective_weight(head(hidden), teacher_head(taught), targets, **weights)
+                    logits = head(hidden.detach()), teacher_head(taught)
+                    pull = effective_weight(*logits, targets, **weights)
             (loss.total / parts).backward()
             total, hard, soft = (
                 old + new.detach() / parts
@@ -281,7 +282,7 @@ class _Job:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.teacher_flops += self.teacher_step if teacher else 0
-        self.latest = {"loss": total, "gradient norm": norm}
+        self.latest = self.step + 1, lr, {"loss": total, "gradient norm": norm}
         if not log:
             return None
         self._check_finite()
@@ -303,15 +304,17 @@ class _Job:
 
     def _check_finite(self):
         """Looked at when a row or a checkpoint is written: the device need not wait each step."""
-        for name, value in self.latest.items():
+        step, lr, values = self.latest
+        for name, value in values.items():
             if math.isfinite(value.item()):
                 continue
             state = self.state / "state.pt"
-            good = f"the last good checkpoint is {state}" if state.is_file() else "no checkpoint yet"
-            lr = self.optimizer.param_groups[0]["lr"]
+            good = (
+                f"the last good checkpoint is {state}" if state.is_file() else "no checkpoint yet"
+            )
             raise TrainingError(
                 f"{self.run.arm}, seed {self.run.seed}: the {name} is {value.item()} by step "
-                f"{self.step + 1}, learning rate {lr:.3g}; {good}. Lower train.learning_rate or "
+                f"{step}, learning rate {lr:.3g}; {good}. Lower train.learning_rate or "
                 "train.clip (params.yaml)"
             )
 
@@ -334,7 +337,9 @@ class _Job:
         many = self.train_settings["final_sequences"]
         self.model.save_pretrained(partial)
         self.corpus.tokenizer().save_pretrained(partial)
-        pd.DataFrame(self.rows, columns=HISTORY).to_csv(partial / "history.csv", index=False, float_format="%.9g")
+        pd.DataFrame(self.rows, columns=HISTORY).to_csv(
+            partial / "history.csv", index=False, float_format="%.9g"
+        )
         pd.DataFrame(self.timing).to_csv(partial / "timing.csv", index=False)
         settings = run.settings()
         record = {

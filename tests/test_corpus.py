@@ -13,21 +13,21 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from dwt import corpus as module
+from dwt import sources
 from dwt.corpus import (
     SPECIAL_TOKENS,
     SPLITS,
     CorpusError,
     build_corpus,
-    docstring_blocks,
-    is_prose,
     load_corpus,
 )
+from dwt.prose import docstring_blocks, docstrings, is_prose
+from dwt.vocabulary import make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 SUBJECTS = "cat dog bird horse child teacher driver doctor farmer writer".split()
-VERBS = "sees likes finds follows hears paints".split()
-OBJECTS = "river forest garden city mountain house".split()
+VERBS = ["sees", "likes", "finds", "follows", "hears", "paints"]
+OBJECTS = ["river", "forest", "garden", "city", "mountain", "house"]
 
 
 def articles(start=0, stop=360):
@@ -255,7 +255,7 @@ def test_an_unreachable_hub_dataset_says_what_to_do(settings, tmp_path, monkeypa
     def unreachable(*args, **kwargs):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(module.datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(sources.datasets, "load_dataset", unreachable)
     part = {"path": "someone/some-text", "split": "train"}
     hub = (
         {key: settings[key] for key in ("vocabulary", "heldout")}
@@ -511,7 +511,7 @@ def test_prose_needs_words_letters_and_stop_words():
 def test_strings_assembled_by_code_are_not_documents():
     template = 'x = f"""{a} The text of the template is\nnot a document."""\n'
     string = 'y = """The text of the string is\na document."""\n'
-    assert list(module._strings((template + string).encode())) == [string[7:-4]]
+    assert list(docstrings((template + string).encode())) == [string[7:-4]]
 
 
 # ---- Nothing depends on luck ----
@@ -540,9 +540,9 @@ def test_builds_in_separate_processes_are_identical_byte_for_byte(settings, tmp_
 
 def test_a_vocabulary_full_of_ties_is_the_same_every_time():
     # Every word once: all pair counts tie, which is where the trainer alone is not deterministic.
-    rows = [{"text": "".join(chr(97 + (i * k) % 26) for k in range(1, 9))} for i in range(1, 200)]
+    texts = ["".join(chr(97 + (i * k) % 26) for k in range(1, 9)) for i in range(1, 200)]
     learned = [
-        module._vocabulary({"size": 200, "alphabet": 26}, rows, 1e-9, ROOT).get_vocab()
+        make_tokenizer({"size": 200, "alphabet": 26}, lambda: iter(texts), root=ROOT).get_vocab()
         for _ in range(5)
     ]
     assert all(vocabulary == learned[0] for vocabulary in learned)
@@ -554,7 +554,7 @@ def test_an_interrupted_build_leaves_the_old_corpus_whole(settings, tmp_path, mo
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.json, "dumps", interrupted)
+    monkeypatch.setattr(json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(settings | {"heldout": 0.5}, tmp_path)
     assert {p.name: p.read_bytes() for p in (tmp_path / "built").iterdir()} == old

@@ -136,7 +136,9 @@ def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
     assert run.settings()["soft_weight"] == {"from": 4, "to": 1, "shape": "linear", "until": 1}
 
 
-@pytest.mark.parametrize(("arm", "seed"), [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True)])
+@pytest.mark.parametrize(
+    ("arm", "seed"), [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True)]
+)
 def test_an_unknown_arm_or_a_bad_seed_is_refused(arm, seed):
     with pytest.raises(ParamsError, match="choose one of scratch|whole number"):
         resolve(arm, seed, load_params(ROOT / "params.yaml"))

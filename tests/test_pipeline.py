@@ -86,7 +86,9 @@ def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
 def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
     for name in ("corpus", "standalone", "student", "teachers"):
         deps = DVC[name]["deps"]
-        assert not {"dwt/plots.py", "dwt/answers.py", "dwt/findings.py", "dwt", "notebooks"} & {*deps}
+        assert not {"dwt/plots.py", "dwt/answers.py", "dwt/findings.py", "dwt", "notebooks"} & {
+            *deps
+        }
         assert all(d.startswith("build/") for d in deps if d.endswith(".ipynb"))
 
 
@@ -101,7 +103,9 @@ def test_training_stages_depend_on_every_module_that_training_imports():
     modules -= {"dwt/params.py", "dwt/progress.py"}
     modules -= {dep for dep in DVC["corpus"]["deps"] if dep.startswith("dwt/")}
     assert modules <= {*DVC["standalone"]["deps"]} | {"dwt/train.py"}
-    assert {d for d in DVC["standalone"]["deps"] if d.startswith("dwt/")} <= {*DVC["student"]["deps"]}
+    assert {d for d in DVC["standalone"]["deps"] if d.startswith("dwt/")} <= {
+        *DVC["student"]["deps"]
+    }
 
 
 def test_long_stages_have_ordinary_outs_only():
@@ -119,7 +123,9 @@ def test_every_notebook_has_an_out_in_the_source_stage():
 def test_notebooks_are_committed_clean_and_in_house_style(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert notebook == clean(notebook), f"run `python -m dwt.notebook notebooks notebooks`: {path.name}"
+    assert notebook == clean(notebook), (
+        f"run `python -m dwt.notebook notebooks notebooks`: {path.name}"
+    )
     assert "parameters" in notebook.cells[1].metadata.tags
     code = [c.source for c in notebook.cells if c.cell_type == "code"]
     assert len(code) <= len(notebook.cells) - len(code)

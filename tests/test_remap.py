@@ -17,7 +17,10 @@ def layers_of(model):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_student_layer_i_is_teacher_layer_min_i_last(family, vocabulary):
-    teacher, student = make(family, vocabulary, layers=4), make(family, vocabulary, layers=6, seed=1)
+    teacher, student = (
+        make(family, vocabulary, layers=4),
+        make(family, vocabulary, layers=6, seed=1),
+    )
     remap(teacher, student)
     for i, block in enumerate(layers_of(student)):
         source = layers_of(teacher)[min(i, 3)]

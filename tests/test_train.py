@@ -70,7 +70,9 @@ def test_a_run_ends_with_model_history_and_record(study):
     assert record["tokens"] == history.tokens.iloc[-1] == 20 * 4 * 32
     assert record["teacher_flops"] == history.teacher_flops.iloc[-1] > 0
     assert AutoModelForMaskedLM.from_pretrained(run.directory).config.num_hidden_layers == 6
-    assert len(AutoTokenizer.from_pretrained(run.directory)) == len(load_corpus(study.path("data")).tokenizer())
+    assert len(AutoTokenizer.from_pretrained(run.directory)) == len(
+        load_corpus(study.path("data")).tokenizer()
+    )
     assert (run.directory / "checkpoint-10" / "model.safetensors").is_file()
     assert not (study.root / "build" / "resume" / record["digest"]).exists()
 
@@ -105,7 +107,9 @@ def test_arms_of_one_seed_see_the_same_batches_and_start_from_the_same_weights(s
     assert starts["normal"] == starts["strong"] == starts["scratch"]
 
 
-def test_a_remapped_student_starts_near_its_teacher_and_the_record_says_what_was_copied(study, tmp_path):
+def test_a_remapped_student_starts_near_its_teacher_and_the_record_says_what_was_copied(
+    study, tmp_path
+):
     record = pretrain(resolve("remapped", 0, study), directory=tmp_path / "run")
     copied = {k: v for k, v in record["remapped"].items() if ".layers.5." in k}
     assert copied
@@ -185,7 +189,9 @@ def test_a_run_killed_at_any_moment_and_started_again_ends_with_the_same_bytes(s
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     kills, resumed_from = 0, set()
     for attempt in range(12):
-        child = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True
+        )
         state = next(iter((root / "build" / "resume").glob("*/state.pt")), None)
         before = state.stat().st_mtime_ns if state else None
         # Wait for one more checkpoint than there was, then kill at some moment soon after it.
@@ -244,7 +250,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(study, tmp_path,
 
 
 def test_an_untrained_teacher_is_refused_with_the_command_that_trains_it(study):
-    with pytest.raises(TeacherError, match=r"arms\.very-weak\.teacher.*-r arm very-weak-teacher -p seed 0"):
+    with pytest.raises(
+        TeacherError, match=r"arms\.very-weak\.teacher.*-r arm very-weak-teacher -p seed 0"
+    ):
         pretrain(resolve("very-weak", 0, study))
 
 
@@ -265,5 +273,7 @@ def test_a_missing_corpus_is_refused(study, tmp_path):
 
 
 def test_a_corpus_smaller_than_one_batch_is_refused(study):
-    with pytest.raises(TrainingError, match=r"train\.npy holds .* tokens, fewer than 4096 sequence"):
+    with pytest.raises(
+        TrainingError, match=r"train\.npy holds .* tokens, fewer than 4096 sequence"
+    ):
         pretrain(changed(resolve("scratch", 0, study), batch=4096))
