@@ -10,7 +10,6 @@ ready := .venv/.ready
 
 study: $(ready)
 	@python -m dwt.pipeline $(JOBS)
-	@python -m dwt.answers
 
 test: $(ready)
 	ruff check .

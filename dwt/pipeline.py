@@ -16,6 +16,7 @@ from dvc.repo import Repo
 
 from dwt.params import ParamsError, load_params
 
+DVC = (sys.executable, "-m", "dvc")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 
 
@@ -37,7 +38,7 @@ def stages_to_run():
 
 def is_up_to_date():
     """True when `dvc repro` would run nothing."""
-    dry = subprocess.run(["dvc", "repro", "--dry"], capture_output=True, text=True)
+    dry = subprocess.run([*DVC, "repro", "--dry"], capture_output=True, text=True)
     return dry.returncode == 0 and "Running stage" not in dry.stdout
 
 
@@ -71,16 +72,19 @@ def run_all(graph, *, jobs):
 
 
 def _run(name):
-    while True:
-        command = ["dvc", "repro", "--single-item", name]
-        result = subprocess.run(
+    """Exit status of one stage; its lines are passed on as they come."""
+    busy = True
+    while busy:
+        command = [*DVC, "repro", "--single-item", name]
+        stage = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        if BUSY in result.stdout:
-            continue
-        said = [line for line in result.stdout.splitlines() if _worth_saying(line)]
-        print("\n".join(said), flush=True) if said else None
-        return result.returncode
+        busy = False
+        for line in stage.stdout:
+            busy = busy or BUSY in line
+            if _worth_saying(line):
+                print(line, end="", flush=True)
+    return stage.wait()
 
 
 def _worth_saying(line):
@@ -92,20 +96,29 @@ def _worth_saying(line):
     return line.strip() and not line.strip().startswith(dull)
 
 
+def say_answer(params):
+    """Print the study's answer and where its figures are."""
+    print("\n" + params.path("results", "answer.md").read_text(encoding="utf-8"))
+    print(
+        "Tables and figures:", *sorted(map(str, params.path("results").glob("*.svg"))), sep="\n  "
+    )
+
+
 def main():
     try:
-        load_params()
+        params = load_params()
     except ParamsError as fault:
         sys.exit(str(fault))
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else default_jobs()
-    if not is_up_to_date():
+    if is_up_to_date():
+        print("Everything is up to date: nothing to run.")
+    else:
         failed = run_all(stages_to_run(), jobs=jobs) if jobs > 1 else None
         if failed:
-            sys.exit(
-                f"stage {failed} failed; what is finished is kept, `make study` goes on from it"
-            )
-        sys.exit(subprocess.run(["dvc", "repro"]).returncode)
-    print("Everything is up to date: nothing to run.")
+            sys.exit(f"stage {failed} failed; what is finished is kept: mend it and start again")
+        if status := subprocess.run([*DVC, "repro"]).returncode:
+            sys.exit(status)
+    say_answer(params)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,9 @@ def test_half_precision_logits_give_a_float32_loss(logits):
 
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": 0.0}, {"temperature": -1.0}, {"hard_weight": -1.0}, {"soft_weight": -0.1}]
-)  # fmt: skip
+    "wrong",
+    [{"temperature": 0.0}, {"temperature": -1.0}, {"hard_weight": -1.0}, {"soft_weight": -0.1}],
+)
 def test_impossible_settings_are_refused(logits, wrong, fused):
     with pytest.raises(ValueError, match="must be"):
         linear_dwt_loss(*heads(), **wrong) if fused else dwt_loss(*logits, **wrong)

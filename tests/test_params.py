@@ -39,15 +39,19 @@ def test_params_are_found_from_a_folder_below(monkeypatch):
 BAD = {
     "unknown scale": (["scale"], "huge", r"scale: 'huge'.*smoke, laptop"),
     "unknown family": (
-        ["scales", "laptop", "model", "family"], "gpt", r"model\.family.*'modernbert', 'distilbert'"),
+        ["scales", "laptop", "model", "family"], "gpt",
+        r"model\.family.*'modernbert', 'distilbert'"),
     "unknown teacher": (
         ["arms", "strong", "teacher"], "weka",
         r"arms\.strong\.teacher: 'weka' is not a model; choose one of scratch, weak-teacher"),
     "unknown shape": (
-        ["arms", "decayed", "soft_weight", "shape"], "cubic", r"soft_weight\.shape.*'linear', 'cosine'"),
-    "unknown arm key": (["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
+        ["arms", "decayed", "soft_weight", "shape"], "cubic",
+        r"soft_weight\.shape.*'linear', 'cosine'"),
+    "unknown arm key": (
+        ["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
     "unknown schedule key": (
-        ["arms", "decayed", "soft_weight", "frm"], 4, r"frm: unknown key; allowed: from, to, shape, until"),
+        ["arms", "decayed", "soft_weight", "frm"], 4,
+        r"frm: unknown key; allowed: from, to, shape, until"),
     "unknown train key": (
         ["scales", "laptop", "train", "lr"], 1, r"train\.lr: unknown key; allowed: steps"),
     "unknown top-level key": (["sales"], {}, r"sales: unknown key; allowed: scale, seeds"),
@@ -62,15 +66,18 @@ BAD = {
         ["arms", "strong"], {"teacher": "weak-teacher", "hard_weight": 0, "soft_weight": 0},
         r"arms\.strong.*both 0"),
     "small student": (
-        ["models", "scratch", "layers"], 3, r"arms\.remapped\.remap: the student \(3 layers.*at most 3"),
+        ["models", "scratch", "layers"], 3,
+        r"arms\.remapped\.remap: the student \(3 layers.*at most 3"),
     "steps in words": (["scales", "laptop", "train", "steps"], "many", r"train\.steps.*'many'"),
     "seed twice": (["seeds"], [0, 0], "names a seed twice"),
     "no seed": (["seeds"], [], "seeds"),
     "arm named as a model": (["arms", "scratch"], {"teacher": "weak-teacher"}, r"arms\.scratch"),
     "unknown arm in a factor": (
         ["factors", "loss-weight"], ["scratch", "strnog"], r"factors\.loss-weight: 'strnog'"),
-    "unknown arm in a claim": (["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
-    "heads that do not divide": (["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
+    "unknown arm in a claim": (
+        ["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
+    "heads that do not divide": (
+        ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
 
 

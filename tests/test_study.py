@@ -1,0 +1,160 @@
+"""The whole study at the smoke scale: what it leaves behind, and what runs again after a change."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+from test_pipeline import dvc, runs_again, tracked_copy
+
+from dwt.params import load_params
+from dwt.results import collect, table
+
+FACTORS = {"teacher-quality", "loss-weight", "parameter-remapping", "summary"}
+
+
+def run(*command, cwd):
+    """A command that sees this environment's programs first, as `make` arranges it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A copy of the project in which the study has run at the smoke scale with two seeds."""
+    root = tracked_copy(tmp_path_factory.mktemp("project"))
+    edit(root, "scale: laptop", "scale: smoke")
+    edit(root, "seeds: [0, 1, 2]", "seeds: [0, 1]")
+    done = run(sys.executable, "-m", "dwt.pipeline", cwd=root)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (root / "said.txt").write_text(done.stdout)
+    return root
+
+
+def edit(root, old, new):
+    file = root / "params.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def trained_at(root):
+    """When each run's weights were written."""
+    files = sorted((root / "runs" / "smoke").glob("st*/*/*/model.safetensors"))
+    return {str(f.relative_to(root)): f.stat().st_mtime_ns for f in files}
+
+
+def test_it_leaves_tables_figures_claims_and_says_the_answer(study):
+    results = study / "results" / "smoke"
+    runs = pd.read_csv(results / "runs.csv")
+    assert len(runs) == 11 * 2
+    assert runs.heldout_loss.notna().all()
+    claims = pd.read_csv(results / "claims.csv")
+    assert set(claims.verdict) <= {"supported", "contradicted", "undecided"}
+    for name in FACTORS:
+        assert (results / f"{name}.svg").stat().st_size > 5000
+    said = (study / "said.txt").read_text()
+    assert (results / "answer.md").read_text().strip() in said
+    assert "teacher-quality.svg" in said
+
+
+def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(study):
+    for seed in (0, 1):
+        lesson = json.loads((study / f"build/smoke/teachers/normal-{seed}.json").read_text())
+        weights = study / f"runs/smoke/standalone/weak-teacher/{seed}/model.safetensors"
+        digest = run("sha256sum", str(weights), cwd=study).stdout.split()[0]
+        assert lesson == {"teacher": "weak-teacher", "weights": digest}
+
+
+def test_a_second_run_finds_nothing_to_do(study):
+    assert runs_again(study) == set()
+    said = run(sys.executable, "-m", "dwt.pipeline", cwd=study).stdout
+    assert "nothing to run" in said
+
+
+def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
+    before = {f: f.read_bytes() for f in (study / "dwt/plots.py", study / "params.yaml",
+                                          study / "notebooks/2-pretrain.ipynb")}  # fmt: skip
+    shutil.copy(
+        study / "executed/2-pretrain-smoke-normal-0.ipynb", study / "notebooks/2-pretrain.ipynb"
+    )
+    notebook = json.loads((study / "notebooks/2-pretrain.ipynb").read_text())
+    # papermill adds a cell with the values it was given; a person who saves does not.
+    notebook["cells"] = [
+        c for c in notebook["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
+    ]
+    assert any(c.get("outputs") for c in notebook["cells"])
+    (study / "notebooks/2-pretrain.ipynb").write_text(json.dumps(notebook))
+    edit(study, "scale: smoke", "# a remark\nscale: smoke")
+    (study / "dwt/plots.py").write_text((study / "dwt/plots.py").read_text() + "\n# a remark\n")
+    dvc("repro", "source", cwd=study)
+    assert runs_again(study) == FACTORS
+    for file, content in before.items():
+        file.write_bytes(content)
+    dvc("repro", "source", cwd=study)
+    assert runs_again(study) == set()
+
+
+def test_changing_one_arm_retrains_that_arm_only(study):
+    before = trained_at(study)
+    edit(study, "strong: {teacher: weak-teacher, soft_weight: 4.0}",
+         "strong: {teacher: weak-teacher, soft_weight: 2.0}")  # fmt: skip
+    done = run(sys.executable, "-m", "dvc", "repro", "collect", cwd=study)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    after = trained_at(study)
+    again = {name for name in after if after[name] != before[name]}
+    assert again == {f"runs/smoke/student/strong/{s}/model.safetensors" for s in (0, 1)}
+    runs = pd.read_csv(study / "results/smoke/runs.csv")
+    assert set(runs[runs.arm == "strong"].soft_weight.astype(float)) == {2.0}
+
+
+def test_a_removed_seed_and_arm_leave_every_table_and_retrain_nothing(study):
+    edit(study, "seeds: [0, 1]", "seeds: [0]")
+    edit(
+        study,
+        "  decayed: {teacher: weak-teacher, soft_weight: {from: 4.0, to: 1.0, shape: linear}}\n",
+        "",
+    )
+    edit(study, "[scratch, normal, strong, decayed]", "[scratch, normal, strong]")
+    text = (study / "params.yaml").read_text()
+    start, end = text.index("  decay-helps:"), text.index("  remapping-starts-ahead:")
+    (study / "params.yaml").write_text(text[:start] + text[end:])
+    assert not {s for s in runs_again(study) if s.startswith(("standalone", "student"))}
+    params = load_params(study / "params.yaml")
+    collect(params)
+    for name in ("runs", "curves", "scores"):
+        rows = table(name, params)
+        assert "decayed" not in set(rows.arm)
+        assert set(rows.seed.dropna()) == {0}
+
+
+def test_papermill_runs_one_arm_by_hand_and_finds_it_finished(study):
+    done = run("papermill", "notebooks/2-pretrain.ipynb", "out.ipynb", "-r", "arm", "strong",
+               "-p", "seed", "0", cwd=study)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    "name", ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary"]
+)
+def test_factor_notebooks_run_from_the_notebooks_folder_on_the_committed_tables(name, tmp_path):
+    for part in ("notebooks", "results"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    done = run("jupyter", "execute", f"{name}.ipynb", cwd=tmp_path / "notebooks")
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):
+    root = tracked_copy(tmp_path)
+    edit(root, "strong: {teacher: weak-teacher", "strong: {teacher: weka")
+    done = run(sys.executable, "-m", "dwt.pipeline", cwd=root)
+    assert done.returncode != 0
+    assert "params.yaml: arms.strong.teacher: 'weka' is not a model" in done.stderr
+    assert not (root / "runs").exists()
