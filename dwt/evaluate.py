@@ -117,8 +117,7 @@ def finetune(model, tokenizer, task, *, settings, seed, device="cpu"):
         With a sequence-classification head; trained in place.
     task : dwt.tasks.Task
     settings : dict
-        ``learning_rate`` (peak; 10 % linear warm-up, then linear to 0), ``epochs``, ``batch``,
-        ``examples`` (at most so many of the training set).
+        ``learning_rate`` (peak; 10 % linear warm-up, then linear to 0), ``epochs``, ``batch``.
     seed : int
         Of the order of examples and of dropout.
 
@@ -127,7 +126,7 @@ def finetune(model, tokenizer, task, *, settings, seed, device="cpu"):
     float
         The task's metric on its validation set.
     """
-    train = task.train.head(settings["examples"])
+    train = task.train
     rng = np.random.default_rng([seed])
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"])
@@ -206,7 +205,7 @@ def evaluate(run, corpus, *, settings, train, weights="trained", device="cpu"):
         rows.append(who | dict(finetune_seed=finetune_seed, task=task, metric=metric,
                                score=score, examples=examples))  # fmt: skip
 
-    tasks = finetune_tasks(corpus)
+    tasks = finetune_tasks(corpus, names=settings["tasks"], examples=settings["examples"])
     steps = Progress(f"evaluate {who['arm']}, seed {run.seed}", 4 + len(tasks) * settings["seeds"])
     done = 0
     for kind, pairs in minimal_pairs(corpus, pairs=settings["pairs"]).items():
@@ -232,14 +231,16 @@ def evaluate(run, corpus, *, settings, train, weights="trained", device="cpu"):
 
 def _classifier(model, directory, task, seed):
     """The encoder with a fresh classification head."""
+    config = AutoConfig.for_model(**model.config.to_dict())
+    config.num_labels = len(task.labels)
+    if hasattr(config, "classifier_pooling"):
+        config.classifier_pooling = "mean"  # [CLS] is never trained by masked-LM alone
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if directory:
             return AutoModelForSequenceClassification.from_pretrained(
-                directory, num_labels=len(task.labels), local_files_only=True, dtype=torch.float32
+                directory, config=config, local_files_only=True, dtype=torch.float32
             )
-        config = AutoConfig.for_model(**model.config.to_dict())
-        config.num_labels = len(task.labels)
         classifier = AutoModelForSequenceClassification.from_config(config)
         classifier.load_state_dict(model.state_dict(), strict=False)
         return classifier
@@ -251,7 +252,7 @@ def trivial_scores(corpus, *, settings):
     for kind, pairs in minimal_pairs(corpus, pairs=settings["pairs"]).items():
         rows.append(dict(arm="chance", task=kind, metric="minimal-pair accuracy", score=0.5,
                          examples=len(pairs)))  # fmt: skip
-    for task in finetune_tasks(corpus):
+    for task in finetune_tasks(corpus, names=settings["tasks"], examples=settings["examples"]):
         truth = task.validation.label
         guess = np.full(len(truth), task.train.label.mode()[0])
         rows.append(dict(arm="majority", task=task.name, metric=task.metric,

@@ -1,6 +1,5 @@
 import copy
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -90,7 +89,7 @@ def word_task(n):
     return Task("word", "accuracy", ("no", "yes"), frame, frame.head(30))
 
 
-SETTINGS = dict(learning_rate=3e-3, epochs=6, batch=8, examples=90)
+SETTINGS = dict(learning_rate=3e-3, epochs=6, batch=8)
 
 
 def classifier(model, tmp_path):
@@ -114,23 +113,6 @@ def test_fine_tuning_is_a_function_of_its_seed(model, tokenizer, tmp_path):
         weights.append(torch.cat([p.detach().flatten() for p in fresh.parameters()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-
-
-def test_at_most_the_given_number_of_examples_is_used(model, tokenizer, tmp_path):
-    @dataclass
-    class Counting:
-        tokenizer: object
-        texts: int = 0
-
-        def __call__(self, text, pair, **settings):
-            self.texts += len(text)
-            return self.tokenizer(text, pair, **settings)
-
-    counting = Counting(tokenizer)
-    task = replace(word_task(90), validation=word_task(90).validation.head(5))
-    settings = {**SETTINGS, "epochs": 2, "examples": 20}
-    finetune(classifier(model, tmp_path), counting, task, settings=settings, seed=0)
-    assert counting.texts == 2 * 20 + 5
 
 
 def test_a_uniform_model_gives_every_token_log_v(model, tokenizer):
