@@ -233,6 +233,8 @@ def _write(rows, directory, tokenizer):
             )
         count = counts[split]
         count["unknown_rate"] = round(count.pop("unknown") / count["tokens"], 6)
+        with (directory / f"{split}.npy").open("rb") as stream:  # a run is keyed by what it reads
+            count["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
     for block in heldout:
         block["unseen"] = trained_on.isdisjoint(_fingerprints(block["text"]))
     pd.DataFrame(heldout).to_parquet(directory / "heldout.parquet")

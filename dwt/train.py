@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from dwt.batches import Vocabulary, batch_at, masked_per_sequence, sequences_in
-from dwt.corpus import load_corpus
+from dwt.corpus import build_corpus, load_corpus
 from dwt.loss import effective_weight, linear_dwt_loss, weight_at
 from dwt.models import (
     build_model,
@@ -27,7 +27,7 @@ from dwt.models import (
     hidden_at,
     output_layer,
 )
-from dwt.params import digest
+from dwt.params import digest, resolve
 from dwt.progress import Progress
 from dwt.remap import remap
 from dwt.teachers import load_teacher, teacher_directory, weights_digest
@@ -79,6 +79,18 @@ def pretrain(run, *, directory=None, device=None):
     job.resume()
     job.train()
     return job.finish(directory)
+
+
+def prepare(run, params):
+    """Make what a run needs and does not find: its corpus, and its teacher of the same seed.
+
+    The pipeline has made both before; this is for a notebook opened in a fresh clone.
+    """
+    if not (run.corpus_directory / "card.json").is_file():
+        sources = params.settings.corpus.model_dump(exclude_none=True)
+        build_corpus(sources, directory=run.corpus_directory, root=params.root)
+    if run.teacher:
+        pretrain(resolve(run.teacher, run.seed, params))
 
 
 def vocabulary_of(corpus):
