@@ -8,6 +8,7 @@ and ends with a plain `dvc repro`, which finds everything up to date. The number
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import networkx as nx
@@ -18,6 +19,7 @@ from dwt.params import ParamsError, load_params
 
 DVC = (sys.executable, "-m", "dvc")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
+PROGRESS = "to go"  # how `dwt.progress` ends its lines
 
 
 def default_jobs():
@@ -72,28 +74,25 @@ def run_all(graph, *, jobs):
 
 
 def _run(name):
-    """Exit status of one stage; its lines are passed on as they come."""
-    busy = True
-    while busy:
-        command = [*DVC, "repro", "--single-item", name]
+    """Exit status of one stage. Its progress is passed on as it comes, all of it if it fails."""
+    print(f"{name}: started", flush=True)
+    while True:
         stage = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        busy = False
+            [*DVC, "repro", "--single-item", name],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        said = []
         for line in stage.stdout:
-            busy = busy or BUSY in line
-            if _worth_saying(line):
+            said.append(line)
+            if line.rstrip().endswith(PROGRESS):
                 print(line, end="", flush=True)
-    return stage.wait()
-
-
-def _worth_saying(line):
-    dull = (
-        "Input Notebook", "Output Notebook", "Executing ", "Ending Cell", "Generating lock",
-        "Updating lock", "To track", "To enable", "Use `dvc push`", "git add", "dvc config",
-        "Verifying data", "[IPKernelApp]", "<IPython", "<Figure",
-    )  # fmt: skip
-    return line.strip() and not line.strip().startswith(dull)
+        status = stage.wait()
+        if not (status and any(BUSY in line for line in said)):
+            break
+        time.sleep(1)
+    if status:
+        print(*said, sep="", flush=True)
+    return status
 
 
 def say_answer(params):
