@@ -27,4 +27,4 @@ $(ready): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build executed/*.ipynb data/smoke runs/smoke results/smoke
+	rm -rf .venv build/notebooks executed/*.ipynb data/smoke runs/smoke results/smoke

@@ -110,7 +110,7 @@ def say_claims(claimed) -> str:
     """One line a claim, as Markdown: verdict, the paper's finding, ours."""
     return "\n".join(
         f"1. **{c.verdict}**: {c.statement}. Paper: {c.paper}. "
-        f"Here: `{c.arm}` − `{c.against}` at {100 * c.at:g} % of the steps: {c.found}."
+        f"Here: `{c.arm}` − `{c.against}` at step {c.step}: {c.found}."
         for c in claimed.itertuples()
     )
 

@@ -30,9 +30,13 @@ def losses(runs, measure="heldout_loss") -> pd.DataFrame:
 def losses_at(curves, fraction, measure="heldout_loss") -> pd.DataFrame:
     """Losses at the first evaluation at or after a fraction of the steps, as in `losses`."""
     evaluated = curves.dropna(subset=[measure])
-    steps = np.sort(evaluated["step"].unique())
-    step = steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0]
-    return losses(evaluated[evaluated["step"] == step], measure)
+    return losses(evaluated[evaluated["step"] == step_at(curves, fraction, measure)], measure)
+
+
+def step_at(curves, fraction, measure="heldout_loss") -> int:
+    """The step of the first evaluation at or after a fraction of the steps."""
+    steps = np.sort(curves.dropna(subset=[measure])["step"].unique())
+    return int(steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0])
 
 
 def losses_at_flops(runs, curves, *, reference="scratch", teacher_training=False) -> pd.DataFrame:
@@ -137,7 +141,15 @@ def claims(params, *, factor=None) -> pd.DataFrame:
             found = paired(loss[claim.arm], loss[claim.against], level=params.verdict.level)
             rows.append({"claim": name, **claim.model_dump(), **asdict(found)})
             rows[-1] |= {"found": str(found), "verdict": verdict(found, claim.expect)}
-    columns = ["claim", *Claim.model_fields, *Paired.__dataclass_fields__, "found", "verdict"]
+            rows[-1]["step"] = step_at(curves, claim.at) if at else int(runs["steps"].max())
+    columns = [
+        "claim",
+        *Claim.model_fields,
+        "step",
+        *Paired.__dataclass_fields__,
+        "found",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -57,10 +57,12 @@ def clean_all(source, target):
 
 def provenance(params):
     """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=params.root, capture_output=True, text=True
-    )
-    revision = git.stdout.strip() or "not a git checkout"
+    describe = ["git", "describe", "--always", "--dirty"]
+    try:
+        git = subprocess.run(describe, cwd=params.root, capture_output=True, text=True)
+        revision = git.stdout.strip() or "not a git checkout"
+    except OSError:
+        revision = "unknown (no git program)"
     names = ("torch", "transformers", "numpy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()

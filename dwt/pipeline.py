@@ -17,14 +17,15 @@ from dvc.repo import Repo
 
 from dwt.params import ParamsError, load_params
 
-DVC = (sys.executable, "-m", "dvc")
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 PROGRESS = "to go"  # how `dwt.progress` ends its lines
 
 
 def default_jobs():
     """One per core, at most 8; one where there is a GPU, which a run fills by itself."""
-    return 1 if torch.cuda.is_available() else min(8, len(os.sched_getaffinity(0)))
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
+    return 1 if torch.cuda.is_available() else min(8, len(cores))
 
 
 def stages_to_run():
@@ -75,7 +76,6 @@ def run_all(graph, *, jobs):
 
 def _run(name):
     """Exit status of one stage. Its progress is passed on as it comes, all of it if it fails."""
-    print(f"{name}: started", flush=True)
     while True:
         stage = subprocess.Popen(
             [*DVC, "repro", "--single-item", name],
@@ -84,11 +84,14 @@ def _run(name):
         said = []
         for line in stage.stdout:
             said.append(line)
-            if line.rstrip().endswith(PROGRESS):
+            if line.startswith("Running stage"):
+                print(f"{name}: started", flush=True)
+            elif line.rstrip().endswith(PROGRESS):
                 print(line, end="", flush=True)
         status = stage.wait()
         if not (status and any(BUSY in line for line in said)):
             break
+        print(f"{name}: another stage holds what it needs, trying again", flush=True)
         time.sleep(1)
     if status:
         print(*said, sep="", flush=True)
@@ -109,6 +112,8 @@ def main():
     except ParamsError as fault:
         sys.exit(str(fault))
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else default_jobs()
+    # The cleaned notebooks first: if they are as they were, there may be nothing else to do.
+    subprocess.run([*DVC, "repro", "source"], stdout=subprocess.DEVNULL)
     if is_up_to_date():
         print("Everything is up to date: nothing to run.")
     else:

@@ -1,0 +1,43 @@
+"""The README says what the committed tables say."""
+
+import re
+
+import pandas as pd
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LAPTOP = ROOT / "results" / "laptop"
+
+
+def claim_row(claim):
+    """A claim as the README shows it."""
+    found = f"{claim.mean:+.3f} ({claim.low:+.3f} to {claim.high:+.3f})".replace("-", "−")
+    return f"| {claim.statement} | {claim.paper} | {found} | {claim.verdict} |"
+
+
+def test_the_claims_table_is_that_of_the_committed_results():
+    rows = [claim_row(claim) for claim in pd.read_csv(LAPTOP / "claims.csv").itertuples()]
+    shown = [line for line in README.splitlines() if line.endswith(" |") and "(" in line]
+    assert rows == [
+        line for line in shown if re.search(r"(supported|contradicted|undecided) \|$", line)
+    ]
+
+
+def test_the_finding_is_the_committed_answer():
+    answer = (LAPTOP / "answer.md").read_text(encoding="utf-8").strip()
+    said = [line for line in answer.splitlines() if line.startswith("- ")]
+    assert len(said) >= 3
+    for line in said:
+        assert line in README
+
+
+def test_every_file_the_readme_links_to_exists():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert local
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_the_tree_in_the_readme_names_every_module():
+    modules = {path.name for path in (ROOT / "dwt").glob("[a-z]*.py")}
+    assert {name for name in modules if name not in README} == set()
