@@ -1,5 +1,8 @@
 """Small, real things that several test files start from."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,15 @@ import pytest
 from dwt.batches import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command, cwd):
+    """A command that finds this environment's programs first, as `make` arranges it."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
 FAMILIES = ("modernbert", "distilbert", "bert")
 
 

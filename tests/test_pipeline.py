@@ -9,7 +9,7 @@ import sys
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, run
 
 from dwt.notebook import clean
 
@@ -18,10 +18,9 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def dvc(*args, cwd, check=True):
-    command = [sys.executable, "-m", "dvc", *args]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0 or not check, done.stdout + done.stderr
+def dvc(*args, cwd):
+    done = run("dvc", *args, cwd=cwd)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
 

@@ -1,15 +1,13 @@
 """The whole study at the smoke scale: what it leaves behind, and what runs again after a change."""
 
+import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run
 from test_pipeline import dvc, runs_again, tracked_copy
 
 from dwt.params import load_params
@@ -18,16 +16,12 @@ from dwt.results import collect, table
 FACTORS = {"teacher-quality", "loss-weight", "parameter-remapping", "summary"}
 
 
-def run(*command, cwd):
-    """A command that sees this environment's programs first, as `make` arranges it."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A copy of the project in which the study has run at the smoke scale with two seeds."""
+    """A copy of the project in which the study has run at the smoke scale with two seeds.
+
+    The tests below change it in turn, in the order of the file.
+    """
     root = tracked_copy(tmp_path_factory.mktemp("project"))
     edit(root, "scale: laptop", "scale: smoke")
     edit(root, "seeds: [0, 1, 2]", "seeds: [0, 1]")
@@ -68,7 +62,7 @@ def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(study):
     for seed in (0, 1):
         lesson = json.loads((study / f"build/smoke/teachers/normal-{seed}.json").read_text())
         weights = study / f"runs/smoke/standalone/weak-teacher/{seed}/model.safetensors"
-        digest = run("sha256sum", str(weights), cwd=study).stdout.split()[0]
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         assert lesson == {"teacher": "weak-teacher", "weights": digest}
 
 
@@ -79,25 +73,24 @@ def test_a_second_run_finds_nothing_to_do(study):
 
 
 def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
-    before = {f: f.read_bytes() for f in (study / "dwt/plots.py", study / "params.yaml",
-                                          study / "notebooks/2-pretrain.ipynb")}  # fmt: skip
-    shutil.copy(
-        study / "executed/2-pretrain-smoke-normal-0.ipynb", study / "notebooks/2-pretrain.ipynb"
-    )
-    notebook = json.loads((study / "notebooks/2-pretrain.ipynb").read_text())
+    files = [study / name for name in ("dwt/plots.py", "params.yaml", "notebooks/2-pretrain.ipynb")]
+    before = [file.read_bytes() for file in files]
+    notebook = json.loads((study / "executed/2-pretrain-smoke-normal-0.ipynb").read_text())
     # papermill adds a cell with the values it was given; a person who saves does not.
     notebook["cells"] = [
         c for c in notebook["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
     ]
     assert any(c.get("outputs") for c in notebook["cells"])
-    (study / "notebooks/2-pretrain.ipynb").write_text(json.dumps(notebook))
-    edit(study, "scale: smoke", "# a remark\nscale: smoke")
-    (study / "dwt/plots.py").write_text((study / "dwt/plots.py").read_text() + "\n# a remark\n")
-    dvc("repro", "source", cwd=study)
-    assert runs_again(study) == FACTORS
-    for file, content in before.items():
-        file.write_bytes(content)
-    dvc("repro", "source", cwd=study)
+    try:
+        (study / "notebooks/2-pretrain.ipynb").write_text(json.dumps(notebook))
+        edit(study, "scale: smoke", "# a remark\nscale: smoke")
+        (study / "dwt/plots.py").write_text((study / "dwt/plots.py").read_text() + "\n# a remark\n")
+        dvc("repro", "source", cwd=study)
+        assert runs_again(study) == FACTORS
+    finally:
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+        dvc("repro", "source", cwd=study)
     assert runs_again(study) == set()
 
 
@@ -105,8 +98,7 @@ def test_changing_one_arm_retrains_that_arm_only(study):
     before = trained_at(study)
     edit(study, "strong: {teacher: weak-teacher, soft_weight: 4.0}",
          "strong: {teacher: weak-teacher, soft_weight: 2.0}")  # fmt: skip
-    done = run(sys.executable, "-m", "dvc", "repro", "collect", cwd=study)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    dvc("repro", "collect", cwd=study)
     after = trained_at(study)
     again = {name for name in after if after[name] != before[name]}
     assert again == {f"runs/smoke/student/strong/{s}/model.safetensors" for s in (0, 1)}
@@ -134,21 +126,30 @@ def test_a_removed_seed_and_arm_leave_every_table_and_retrain_nothing(study):
         assert set(rows.seed.dropna()) == {0}
 
 
-def test_papermill_runs_one_arm_by_hand_and_finds_it_finished(study):
-    done = run("papermill", "notebooks/2-pretrain.ipynb", "out.ipynb", "-r", "arm", "strong",
-               "-p", "seed", "0", cwd=study)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its_teacher(study):
+    command = "papermill notebooks/2-pretrain.ipynb out.ipynb -r arm remapped -p seed 0".split()
+    before = trained_at(study)
+    assert run(*command, cwd=study).returncode == 0
+    assert trained_at(study) == before
+    for folder in ("student/remapped/0", "standalone/weak-teacher/0"):
+        shutil.rmtree(study / "runs" / "smoke" / folder)
+    assert run(*command, cwd=study).returncode == 0
+    assert trained_at(study).keys() == before.keys()
 
 
 @pytest.mark.parametrize(
     "name", ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary"]
 )
-def test_factor_notebooks_run_from_the_notebooks_folder_on_the_committed_tables(name, tmp_path):
+def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_and_figures(
+    name, tmp_path
+):
     for part in ("notebooks", "results"):
         shutil.copytree(ROOT / part, tmp_path / part)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     done = run("jupyter", "execute", f"{name}.ipynb", cwd=tmp_path / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
+    for file in (ROOT / "results" / "laptop").iterdir():
+        assert (tmp_path / "results" / "laptop" / file.name).read_bytes() == file.read_bytes()
 
 
 def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):
