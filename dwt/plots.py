@@ -16,7 +16,7 @@ import pandas as pd
 import seaborn as sns
 
 from dwt import findings
-from dwt.answers import say_break_even, say_crossing, side
+from dwt.answers import say_break_even, side
 from dwt.findings import losses
 from dwt.stats import paired, signed, verdict
 
@@ -78,12 +78,16 @@ def gain_against_gap(runs, arms, axis, *, level=0.95):
         axis.axvline(line.gap, color="0.4", lw=1, ls="--", zorder=1)
     for _, seeds in points.groupby("arm", sort=False):
         _mean_and_seeds(axis, seeds["gap"], seeds["gain"], look[seeds["arm"].iloc[0]], level)
-    mean = points.groupby(["arm", "teacher"])[["gap", "gain"]].mean().reset_index()
-    for left, rows in mean.groupby(mean["gap"] < xs.mean()):  # labels stand towards the middle
-        texts = [f"{r.arm}\n({layers[r.teacher]}-layer teacher)" for r in rows.itertuples()]
-        x = rows["gap"].max() if left else rows["gap"].min()
-        colors = [look[arm].color for arm in rows["arm"]]
-        _labels(axis, x, rows["gain"], texts, colors, lines=2, ha="left" if left else "right")
+    for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
+        found = paired(seeds["gain"], 0 * seeds["gain"], level=level)
+        above = i % 2 == 0  # neighbours' labels stand at opposite ends of their bars
+        end = found.mean if math.isnan(found.high) else found.high if above else found.low
+        axis.annotate(
+            f"{arm}\n({layers[seeds['teacher'].iloc[0]]}-layer teacher)",
+            (seeds["gap"].mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points", ha="center",
+            va="bottom" if above else "top", color=look[arm].color,
+        )  # fmt: skip
+    axis.margins(y=0.2)
     axis.set(xlabel="teacher's loss − student's alone (nats)", ylabel="gain over alone (nats)")
     _title(axis, say_break_even(line, points))
 
@@ -107,8 +111,8 @@ def lead(runs, curves, arms, axis, *, level=0.95):
         steps, look = findings.crossings(curves, arm, base), styles(curves["arm"])[arm]
         axis.plot(steps, np.zeros(len(steps)), "|", color=look.color, ms=14, mew=1.5)
         d = paired(loss[arm], loss[base], level=level)
-        ends = side(d, better="ahead", worse="behind", unclear="undecided")
-        said.append(f"{arm} ends {ends}, {d.brief}, {say_crossing(steps)}")
+        ends = side(d, better="ahead", worse="behind", unclear="neither ahead nor behind")
+        said.append(f"{arm} ends {ends}, {d.brief}")
     axis.set_ylabel(f"loss − that of {base} (nats)")
     _title(axis, f"Against {base}: {'; '.join(said)} {_sure(len(loss), level)}")
 
@@ -232,7 +236,7 @@ def _mean_curves(axis, wide, curves):
         axis.plot(seeds.index, seeds, color=look.color, lw=0.6, alpha=0.5)
         axis.plot(means[arm], color=look.color, ls=look.linestyle, marker=look.marker, mec="w",
                   mew=0.6, markevery=max(1, len(means) // 6))  # fmt: skip
-        weight = curves.loc[curves["arm"] == arm, "soft_weight"].iloc[[0, -1]].round(1)
+        weight = curves.loc[curves["arm"] == arm, "soft_weight"].dropna().iloc[[0, -1]].round(1)
         weights = " → ".join(dict.fromkeys(f"{w:g}" for w in weight if w))
         texts.append(f"{arm} ({weights})" if weights else arm)
     colors = [looks[arm].color for arm in wide]
