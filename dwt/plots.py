@@ -84,8 +84,9 @@ def gain_against_gap(runs, arms, axis, *, level=0.95):
         end = found.mean if math.isnan(found.high) else found.high if above else found.low
         axis.annotate(
             f"{arm}\n({layers[seeds['teacher'].iloc[0]]}-layer teacher)",
-            (seeds["gap"].mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points", ha="center",
-            va="bottom" if above else "top", color=look[arm].color,
+            (seeds["gap"].mean(), end), xytext=(0, 4 if above else -4),
+            textcoords="offset points", ha="center", va="bottom" if above else "top",
+            color=look[arm].color,
         )  # fmt: skip
     axis.margins(y=0.2)
     axis.set(xlabel="teacher's loss − student's alone (nats)", ylabel="gain over alone (nats)")

@@ -109,10 +109,17 @@ def test_a_missing_run_is_refused_by_name_and_nothing_is_written(params, missing
     assert not params.path("results").exists()
 
 
-@pytest.mark.parametrize("arm", ["normal", "baseline"])
-def test_missing_scores_are_refused_by_name(params, arm):
+@pytest.mark.parametrize(
+    ("arm", "stage"),
+    [
+        ("normal", "evaluate-student@normal"),
+        ("scratch", "evaluate-standalone@scratch"),
+        ("baseline", "evaluate-baseline"),
+    ],
+)
+def test_missing_scores_are_refused_by_name_with_the_stage_that_makes_them(params, arm, stage):
     params.path("runs", "scores", arm, "scores.csv").unlink()
-    with pytest.raises(ResultsError, match=f"dvc repro evaluate@{arm}"):
+    with pytest.raises(ResultsError, match=f"dvc repro {stage}$"):
         collect(params)
 
 
