@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dwt import plots
+from dwt import findings, plots
 
 ARMS = ["scratch", "normal", "very-weak", "extremely-weak"]
 TEACHERS = [None, "weak-teacher", "very-weak-teacher", "extremely-weak-teacher"]
