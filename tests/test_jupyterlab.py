@@ -32,7 +32,8 @@ def lab(tmp_path):
         [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
          "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--notebook-dir=notebooks",
          "--LabApp.news_url=None",
-         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+         "--LabApp.expose_app_in_browser=True"],
         cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
@@ -67,6 +68,7 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(f"{lab}/lab/tree/4-teacher-quality.ipynb", wait_until="domcontentloaded")
         expect(page.locator(".jp-NotebookPanel .jp-Cell").first).to_be_visible(timeout=120_000)
+        answer_kernel_question(page)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
@@ -80,12 +82,22 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
         browser.close()
 
 
+def answer_kernel_question(page):
+    """JupyterLab may ask which kernel to start; the one it proposes is right."""
+    from playwright.sync_api import TimeoutError as NotAsked
+
+    try:
+        page.locator(".jp-Dialog .jp-mod-accept").click(timeout=15_000)
+    except NotAsked:
+        pass
+
+
 def save_and_wait(page, path):
     """Wait until every code cell has run, as the file that JupyterLab saves shows."""
     import nbformat
 
     for _ in range(60):
-        page.keyboard.press("Control+s")
+        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
         time.sleep(2)
         code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
         errors = [o.ename for c in code for o in c.outputs if o.output_type == "error"]
@@ -93,4 +105,5 @@ def save_and_wait(page, path):
         if all(c.execution_count for c in code):
             assert any("image/png" in o.get("data", {}) for c in code for o in c.outputs)
             return
+    page.screenshot(path=str(path.parent / "stuck.png"))
     pytest.fail("the notebook did not finish in two minutes")
