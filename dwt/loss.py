@@ -3,19 +3,26 @@
 L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 
 class DWTLoss(NamedTuple):
-    """`total` is weighted, `hard` and `soft` are not; all scalars, nats per masked token."""
+    """`total` is weighted, `hard` and `soft` are not; all scalars, nats per masked token.
+
+    `ratio` and `cosine` are the effective weight, where it was asked for: the size of the weighted
+    soft gradient at the logits over that of the weighted hard one, and the cosine between them.
+    "1 versus 4" means nothing across codebases (temperature, reductions differ); these do.
+    """
 
     total: torch.Tensor
     hard: torch.Tensor
     soft: torch.Tensor
+    ratio: torch.Tensor | None = None
+    cosine: torch.Tensor | None = None
 
 
 def dwt_loss(
@@ -77,46 +84,83 @@ class _LinearDWT(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, teacher, targets, settings):
-        hard_weight, soft_weight, tau, chunk_size = settings
+        hard_weight, soft_weight, tau, chunk_size, measure = settings
         n = len(targets)
         real = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        head, hard, soft = weight.to(hidden.dtype), 0.0, hidden.new_zeros((), dtype=real)
+        # dL/dlogits = a_h (p - y) + a_s tau (p_tau - q) = scale (eta (p - y) + kappa (p_tau - q)),
+        # with eta + kappa = 1, and the scale is left to the small products that come after.
+        if teacher is None:
+            soft_weight = 0.0
+        scale = hard_weight + soft_weight * tau
+        eta, kappa = (w / scale if scale else 0.0 for w in (hard_weight, soft_weight * tau))
+        head = weight.to(hidden.dtype)
+        hard, soft, hh, ss, hs = hidden.new_zeros(5, dtype=real).unbind()
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=real)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=real)
         for start in range(0, n, chunk_size):
             part = slice(start, start + chunk_size)
-            logits = F.linear(hidden[part], head).to(real)  # [C, V]
-            if bias is not None:
-                logits += bias.to(real)
-            log_p = logits.log_softmax(-1)
-            rows = torch.arange(len(log_p), device=log_p.device)
-            hard = hard - log_p[rows, targets[part]].sum()
-            grad = log_p.exp().mul_(hard_weight / n)  # dL/dlogits, built up in place
-            grad[rows, targets[part]] -= hard_weight / n
+            z = _logits(hidden[part], head, bias, real)  # [C, V]
+            p, log_z = _softmax(z)
+            rows, y = torch.arange(len(z), device=z.device), targets[part]
+            hard = hard + (log_z - z[rows, y]).sum()
             if teacher is not None:
-                t_hidden, t_weight, t_bias = (None if t is None else t.detach() for t in teacher)
-                t_logits = F.linear(t_hidden[part], t_weight.to(t_hidden.dtype)).to(real)
-                if t_bias is not None:
-                    t_logits += t_bias.to(real)
-                log_p = log_p if tau == 1 else (logits / tau).log_softmax(-1)
-                log_q = (t_logits / tau).log_softmax(-1)
-                q = log_q.exp()
-                soft = soft + tau**2 * torch.dot(q.flatten(), (log_q - log_p).flatten())
-                grad.add_(log_p.exp_().sub_(q), alpha=soft_weight * tau / n)
-            grad = grad.to(hidden.dtype)
+                t = _logits(teacher[0][part], *teacher[1:], real)
+                if tau == 1:
+                    p_tau = p
+                else:
+                    z, t = z / tau, t / tau
+                    p_tau, log_z = _softmax(z)
+                q, log_t = _softmax(t)
+                # KL = sum q ((t - log_t) - (z - log_z)); a row of q sums to 1
+                soft = soft + torch.dot(q.flatten(), t.sub_(z).flatten()) + (log_z - log_t).sum()
+                if measure:
+                    pull = p_tau - q
+                    p_y = p[rows, y]
+                    hh = hh + p.square().sum() - (2 * p_y - 1).sum()  # |p - y|^2
+                    ss = ss + pull.square().sum()
+                    hs = hs + torch.dot(p.flatten(), pull.flatten()) - pull[rows, y].sum()
+                if tau == 1:
+                    p.sub_(q, alpha=kappa)
+                else:
+                    p.mul_(eta).add_(p_tau.sub_(q), alpha=kappa)
+            p[rows, y] -= eta
+            grad = p.to(hidden.dtype)
             torch.mm(grad, head, out=d_hidden[part])
-            d_weight += grad.T @ hidden[part]
+            if grad.dtype == real:
+                d_weight.addmm_(grad.T, hidden[part])
+            else:
+                d_weight += grad.T @ hidden[part]
             if bias is not None:
-                d_bias += grad.sum(0)
-        ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias)
-        hard, soft = hard / n, soft / n
-        ctx.mark_non_differentiable(hard, soft)
-        return hard_weight * hard + soft_weight * soft, hard, soft
+                d_bias += p.sum(0)
+        each = scale / n
+        d_hidden.mul_(each)
+        d_weight = d_weight.mul_(each).to(weight.dtype)
+        d_bias = None if bias is None else d_bias.mul_(each).to(bias.dtype)
+        ctx.save_for_backward(d_hidden, d_weight, d_bias)
+        hard, soft = hard / n, soft * tau**2 / n
+        ratio = soft_weight * tau * ss.sqrt() / (hard_weight * hh.sqrt())  # inf where a_h is 0
+        cosine = hs / (hh * ss).sqrt()
+        ctx.mark_non_differentiable(hard, soft, ratio, cosine)
+        return hard_weight * hard + soft_weight * soft, hard, soft, ratio, cosine
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, d_total, *_):
         return *(None if d is None else d * d_total for d in ctx.saved_tensors), None, None, None
+
+
+def _logits(hidden, weight, bias, real):
+    if hidden.dtype == real:
+        return F.linear(hidden, weight, bias)
+    logits = F.linear(hidden, weight.to(hidden.dtype)).to(real)
+    return logits if bias is None else logits.add_(bias)
+
+
+def _softmax(logits):
+    """Probabilities [C, V] and log of their denominator [C], with one exponential per logit."""
+    p = logits.softmax(-1)
+    return p, logits.amax(-1) - p.amax(-1).log()  # the largest p is at least 1/V
 
 
 def linear_dwt_loss(
@@ -129,7 +173,8 @@ def linear_dwt_loss(
     hard_weight=1.0,
     soft_weight=1.0,
     temperature=1.0,
-    chunk_size=1024,
+    chunk_size=None,
+    measure=False,
 ):
     """`dwt_loss` from hidden states, without holding all logits at once.
 
@@ -147,8 +192,11 @@ def linear_dwt_loss(
     targets : Tensor of int64, [N]
     hard_weight, soft_weight, temperature : float
         As in `dwt_loss`.
-    chunk_size : int
-        Rows of logits held at a time.
+    chunk_size : int, optional
+        Rows of logits held at a time. By default D, at least 128: the gradient of the weight,
+        [V, D], is read and written once per chunk, and should cost no more than the logits.
+    measure : bool
+        Whether to return the effective weight, too: three more passes over the logits.
 
     Returns
     -------
@@ -168,38 +216,19 @@ def linear_dwt_loss(
                 f"student and teacher have {len(student_head.weight)} and "
                 f"{len(teacher_head.weight)} tokens; they must share one vocabulary"
             )
-        teacher = (teacher_hidden, teacher_head.weight, teacher_head.bias)
-    settings = (hard_weight, soft_weight, temperature, chunk_size)
-    return DWTLoss(
-        *_LinearDWT.apply(
-            student_hidden, student_head.weight, student_head.bias, teacher, targets, settings
+        bias = teacher_head.bias
+        teacher = (
+            teacher_hidden.detach(),
+            teacher_head.weight.detach(),
+            None if bias is None else bias.detach(),
         )
+    measure = measure and teacher is not None
+    chunk_size = chunk_size or max(128, student_hidden.shape[1])
+    settings = (hard_weight, soft_weight, temperature, chunk_size, measure)
+    loss = _LinearDWT.apply(
+        student_hidden, student_head.weight, student_head.bias, teacher, targets, settings
     )
-
-
-@torch.no_grad()
-def effective_weight(
-    student_logits, teacher_logits, targets, *, hard_weight=1.0, soft_weight=1.0, temperature=1.0
-):
-    """How strongly the soft loss really pulls: its gradient at the logits against the hard one's.
-
-    "1 versus 4" means nothing across codebases (temperature, reductions differ); this does.
-
-    Returns
-    -------
-    ratio, cosine : float
-        ``|a_s dS/dz| / |a_h dH/dz|`` (inf where a_h is 0) and the cosine between the two,
-        over all N x V logits together.
-    """
-    student, teacher = _float(student_logits), _float(teacher_logits)
-    hard = student.softmax(-1)
-    hard[torch.arange(len(targets), device=targets.device), targets] -= 1  # dH/dz x N
-    soft = temperature * ((student / temperature).softmax(-1) - (teacher / temperature).softmax(-1))
-    hard_norm, soft_norm = hard.norm().item(), soft.norm().item()
-    scale = hard_weight * hard_norm
-    ratio = soft_weight * soft_norm / scale if scale else math.inf
-    product = hard_norm * soft_norm
-    return ratio, (hard * soft).sum().item() / product if product else math.nan
+    return DWTLoss(*loss) if measure else DWTLoss(*loss[:3])
 
 
 def _check(hard_weight, soft_weight, temperature):
@@ -211,39 +240,3 @@ def _check(hard_weight, soft_weight, temperature):
 
 def _float(logits):
     return logits if logits.dtype == torch.float64 else logits.float()
-
-
-def weight_at(spec, progress):
-    """Soft-loss weight at a point of training.
-
-    Parameters
-    ----------
-    spec : float or dict
-        A constant, or ``{"from": 4, "to": 1, "shape": "linear", "until": 1.0}``: moves from
-        ``from`` at progress 0 to ``to`` at progress ``until`` and stays there. ``shape`` is
-        linear, cosine, exponential (geometric) or step (jumps at ``until``).
-    progress : float
-        Fraction of the run that is done, in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If progress is outside [0, 1] or the shape is unknown.
-    """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress must be in [0, 1], found {progress}")
-    if not isinstance(spec, dict):
-        return float(spec)
-    start, end, shape = spec["from"], spec["to"], spec.get("shape", "linear")
-    part = min(progress / spec.get("until", 1.0), 1.0)
-    if shape == "linear":
-        return start + (end - start) * part
-    if shape == "cosine":
-        return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
-    if shape == "exponential":
-        return start * (end / start) ** part
-    if shape == "step":
-        return float(end if part == 1 else start)
-    raise ValueError(
-        f"unknown schedule shape '{shape}'; choose linear, cosine, exponential or step"
-    )

@@ -7,10 +7,13 @@ its own students only.
 
 import hashlib
 import json
+import platform
 import sys
 
+import torch
+
 from dwt.models import load_model
-from dwt.params import ParamsError, load_params, resolve
+from dwt.params import ParamsError, digest, load_params, resolve
 
 
 class TeacherError(ValueError):
@@ -62,6 +65,30 @@ def load_teacher(run):
             f"(scales.{run.scale}.corpus.vocabulary.file in params.yaml)"
         )
     return load_model(directory).eval().requires_grad_(False)
+
+
+def states_key(run, *, device, compiled):
+    """Digest of all that decides, to the last bit, what a run's teacher says at each step."""
+    train = run.train
+    with (run.corpus_directory / "train.npy").open("rb") as tokens:
+        text = hashlib.file_digest(tokens, "sha256").hexdigest()
+    tokenizer = (run.corpus_directory / "tokenizer.json").read_bytes()
+    cuda = device.type == "cuda"
+    return digest(
+        {
+            "teacher": weights_digest(teacher_directory(run)),
+            "text": text,
+            "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
+            "seed": run.seed,
+            **{key: train[key] for key in ("batch", "length", "mask_rate", "accumulate")},
+            "precision": train["precision"],
+            "compiled": compiled,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if cuda else platform.processor(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+        }
+    )
 
 
 def write_lessons(params):

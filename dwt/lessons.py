@@ -1,0 +1,78 @@
+"""What does a student read at step k, and what did its teacher say there?"""
+
+import time
+from statistics import median
+
+import torch
+
+from dwt.batches import batch_at, masked_per_sequence
+from dwt.cache import TeacherCache
+from dwt.engine import on_device
+from dwt.schedule import weight_at
+from dwt.teachers import states_key
+
+TIMED = 5  # passes of the teacher that are timed, to tell what the cache saves
+
+
+class Lessons:
+    """The batches of one run, each with the teacher's states where a teacher speaks.
+
+    Parameters
+    ----------
+    run : dwt.params.Run
+    corpus : dwt.corpus.Corpus
+    engine : dwt.engine.Engine
+        Its teacher is asked where the cache has nothing.
+    """
+
+    def __init__(self, run, corpus, engine):
+        self.run, self.engine = run, engine
+        self.tokens, self.vocabulary = corpus.tokens("train"), corpus.vocabulary
+        self.cache, self.seconds = None, []
+
+    def open_cache(self):
+        """Read and store the teacher's states from here on; after the engine has been compiled."""
+        run, train, engine = self.run, self.run.train, self.engine
+        if engine.teacher is None or run.cache["teacher"] == "off":
+            return
+        masked = masked_per_sequence(train["length"], train["mask_rate"])
+        self.cache = TeacherCache(
+            run.root / "build" / "cache",
+            key=states_key(run, device=engine.device, compiled="teacher" in engine.compiled),
+            steps=train["steps"],
+            shape=(train["batch"] * masked, engine.teacher.config.hidden_size),
+            dtype=torch.bfloat16 if train["precision"] == "bf16" else torch.float32,
+            limit_bytes=run.cache["limit_gb"] * 1e9,
+        )
+
+    def soft_weight(self, step):
+        """a_s of Eq. 3 at this step; 0 without a teacher."""
+        if self.engine.teacher is None:
+            return 0.0
+        return weight_at(self.run.soft_weight, step / self.run.train["steps"])
+
+    def draw(self, step):
+        """The batch on the device, with the teacher's states if they are stored."""
+        train = self.run.train
+        batch = batch_at(
+            self.tokens, self.vocabulary, seed=self.run.seed, step=step, batch=train["batch"],
+            length=train["length"], mask_rate=train["mask_rate"],
+        )  # fmt: skip
+        speaks = self.cache is not None and self.soft_weight(step)
+        return on_device(batch, self.engine.device, self.cache.get(step) if speaks else None)
+
+    def ask(self, step, batch):
+        """The batch with the teacher's states in it, computed now and stored."""
+        timed = self.cache is not None and len(self.seconds) < TIMED
+        started = self._now() if timed else None
+        taught = self.engine.teach(batch)
+        if timed:
+            self.seconds.append(self._now() - started)
+        if self.cache is not None:
+            self.cache.put(step, taught, seconds=median(self.seconds))
+        return batch._replace(taught=taught)
+
+    def _now(self):
+        if self.engine.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
