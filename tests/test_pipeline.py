@@ -12,6 +12,7 @@ import yaml
 from conftest import ROOT, run
 
 from dwt.notebook import clean
+from dwt.pipeline import cause
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -112,6 +113,33 @@ def test_long_stages_have_ordinary_outs_only():
     for name in ("corpus", "standalone", "student", "evaluate-standalone", "evaluate-student"):
         assert all(isinstance(out, str) for out in DVC[name]["outs"])
         assert not {"always_changed"} & DVC[name].keys()
+
+
+@pytest.mark.parametrize("jobs", ["abc", "0", "-1", "1.5", "2 3"])
+def test_a_number_of_jobs_that_is_none_is_refused_in_one_line(jobs, tmp_path):
+    done = run(sys.executable, "-m", "dwt.pipeline", *jobs.split(), cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == f"JOBS: {jobs!r} is not a whole number of at least 1\n"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_stage_that_fails_ends_with_its_cause(jobs, tmp_path):
+    root = tracked_copy(tmp_path)
+    params = (root / "params.yaml").read_text().replace("scale: laptop", "scale: smoke")
+    (root / "params.yaml").write_text(params.replace("[seaborn, patsy]", "[seaborn, patsi]"))
+    done = run(sys.executable, "-m", "dwt.pipeline", jobs, cwd=root)
+    assert done.returncode == 1
+    assert "Traceback" in done.stdout
+    assert re.fullmatch(r"stage corpus failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
+
+
+def test_the_cause_is_the_last_error_with_all_its_lines():
+    said = (
+        "ValueError: caught\n\x1b[31mParamsError\x1b[39m: params.yaml: one\nparams.yaml: two\n\n"
+        "ERROR: failed to reproduce 'corpus': failed to run: papermill, exited with 1\n"
+    )
+    assert cause(said) == "ParamsError: params.yaml: one\nparams.yaml: two"
+    assert cause("reading\nKilled\n") == "Killed"
 
 
 def test_every_notebook_has_an_out_in_the_source_stage():
