@@ -13,8 +13,9 @@ import pandas as pd
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from dwt.docstrings import read_docstrings
 from dwt.prose import letters_of, sentences
-from dwt.sources import CorpusError, read_docstrings, read_files, read_hub
+from dwt.sources import CorpusError, read_files, read_hub
 from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
 
 SPLITS = ("train", "heldout", "out-of-domain")

@@ -1,24 +1,15 @@
-"""Where does the text come from? Docstrings of installed packages, files, or a hub dataset.
+"""How is text of your own read? From files, or from a dataset of the Hugging Face hub.
 
-Each reader returns training and out-of-domain documents as datasets of rows `{source, blocks,
-text}`, and what the data card says of them.
+Each reader, that of `dwt.docstrings` too, returns training and out-of-domain documents as datasets
+of rows `{source, blocks, text}`, and what the data card says of them.
 """
 
-import gc
 import glob
 import json
 import lzma
-import os
-import re
-import sys
-import warnings
-from collections import Counter
-from importlib import metadata
 from pathlib import Path
 
 import datasets
-
-from dwt.prose import docstring_blocks, docstrings, letters_of
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".parquet")
 BLOCK = {"section": "", "name": "", "type": "", "text": ""}  # one paragraph and what it describes
@@ -26,127 +17,6 @@ BLOCK = {"section": "", "name": "", "type": "", "text": ""}  # one paragraph and
 
 class CorpusError(ValueError):
     """The corpus cannot be built or read; the message names the key or file and what is allowed."""
-
-
-SKIPPED = frozenset(
-    (
-        "test tests testing _testing conftest.py external externals extern _external vendor "
-        "vendored _vendor _vendored third_party thirdparty"
-    ).split()
-)
-
-
-def read_docstrings(settings, root):
-    """Documents are docstrings; a paragraph seen before, in any package, is dropped."""
-    kept_out = _as_list(settings["out_of_domain"])
-    packages = settings["packages"] + kept_out
-    twice = [name for name, count in Counter(packages).items() if count > 1]
-    if twice:
-        raise CorpusError(
-            f"corpus.packages: {twice[0]} is named twice; "
-            "out_of_domain text must stay out of training"
-        )
-    pins = _pins(root)
-    files, versions = [], {}
-    for package in packages:
-        found, versions[package] = _package_files(package)
-        files += found
-        pin = pins.get(package.lower().replace("_", "-"), versions[package])
-        if pin != versions[package]:
-            warnings.warn(
-                f"{package} {versions[package]} is installed, constraints.txt pins {pin}: "
-                "the corpus, and every number that follows from it, will differ",
-                stacklevel=3,
-            )
-    watched = sys.stderr.isatty()
-    if not watched:
-        datasets.disable_progress_bars()
-    blocks = datasets.Dataset.from_list(files).map(
-        _file_documents,
-        batched=True,
-        batch_size=8,
-        num_proc=min(8, os.cpu_count(), len(files)),
-        remove_columns=["path"],
-        desc="reading docstrings",
-    )
-    if not watched:
-        datasets.enable_progress_bars()
-    seen, documents = set(), []
-    for row in blocks:
-        kept = []
-        for block in json.loads(row["blocks"]):
-            key = letters_of(block["text"])
-            if key not in seen:
-                seen.add(key)
-                kept.append(block)
-        if kept:
-            documents.append(
-                {"source": row["source"], "blocks": json.dumps(kept), "text": _join(kept)}
-            )
-    inside = [d for d in documents if d["source"] not in kept_out]
-    outside = [d for d in documents if d["source"] in kept_out]
-    for name, part in (("packages", inside), ("out_of_domain", outside)):
-        if not part:
-            raise CorpusError(
-                f"corpus.{name}: no English docstring in {', '.join(_as_list(settings[name]))}"
-            )
-    card = {
-        "source": "docstrings",
-        "licence": "each package's own (BSD, MIT, Apache-2.0, PSF); read where installed",
-        "packages": {name: versions[name] for name in settings["packages"]},
-        "out_of_domain": {name: versions[name] for name in kept_out},
-    }
-    inside, outside = (
-        datasets.Dataset.from_list(part).to_iterable_dataset() for part in (inside, outside)
-    )
-    return inside, outside, card
-
-
-def _package_files(package):
-    """Python sources of an installed distribution, sorted, and its version; nothing is imported."""
-    try:
-        distribution = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        raise CorpusError(
-            f"corpus.packages: {package!r} is not installed; "
-            "name distributions of this environment (`pip list`)"
-        ) from None
-    paths = [p for p in distribution.files or [] if p.suffix == ".py" and p.parts[0] != ".."]
-    paths = [p for p in paths if not SKIPPED & set(p.parts) and not p.name.startswith("test_")]
-    if not paths:
-        raise CorpusError(
-            f"corpus.packages: {package!r} lists no Python sources; install it as an ordinary wheel"
-        )
-    files = [
-        {"source": package, "path": str(distribution.locate_file(p))}
-        for p in sorted(paths, key=str)
-    ]
-    return files, distribution.version.partition("+")[0]  # 2.13.0+cpu and 2.13.0 hold the same text
-
-
-def _pins(root):
-    """Package -> version from the `name==version` lines of constraints.txt."""
-    path = root / "constraints.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
-    return {pair[1].lower().replace("_", "-"): pair[2] for pair in pairs if pair}
-
-
-def _file_documents(rows):
-    """Batched map: source files -> one row per docstring that holds prose."""
-    out = {"source": [], "blocks": []}
-    collecting = gc.isenabled()
-    gc.disable()  # syntax trees hold no cycles; collecting while they grow triples the time
-    for source, path in zip(rows["source"], rows["path"], strict=True):
-        code = Path(path).read_bytes()
-        for string in docstrings(code) if b'"""' in code or b"'''" in code else ():
-            blocks = docstring_blocks(string)
-            if blocks:
-                out["source"].append(source)
-                out["blocks"].append(json.dumps(blocks))
-    if collecting:
-        gc.enable()
-    return out
 
 
 def read_files(settings, root):
@@ -163,7 +33,7 @@ def read_files(settings, root):
     parts = []
     for key, budget in zip(("files", "out_of_domain"), budgets, strict=True):
         paths = [
-            path for pattern in _as_list(settings[key]) for path in _expand(pattern, root, key)
+            path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)
         ]
         arguments = {"paths": [str(p) for p in paths], "limit_mb": budget}
         parts.append(
@@ -311,7 +181,7 @@ def _hub_rows(rows, column, name):
 def _row(source, text):
     """A document without structure: its paragraphs are its lines."""
     blocks = [BLOCK | {"text": line.strip()} for line in text.splitlines() if line.strip()]
-    return {"source": source, "blocks": json.dumps(blocks), "text": _join(blocks)}
+    return {"source": source, "blocks": json.dumps(blocks), "text": join(blocks)}
 
 
 def _generated(function, **arguments):
@@ -319,9 +189,11 @@ def _generated(function, **arguments):
     return datasets.IterableDataset.from_generator(function, gen_kwargs=arguments)
 
 
-def _join(blocks):
+def join(blocks):
+    """The text of a document."""
     return "\n".join(block["text"] for block in blocks)
 
 
-def _as_list(value):
+def as_list(value):
+    """One name, or several, as a list."""
     return [value] if isinstance(value, str) else list(value)
