@@ -36,7 +36,8 @@ def read_docstrings(settings, root):
     pins = _pins(root)
     files, versions = [], {}
     for package in packages:
-        found, versions[package] = _package_files(package)
+        key = "out_of_domain" if package in kept_out else "packages"
+        found, versions[package] = _package_files(package, key)
         files += found
         pin = pins.get(package.lower().replace("_", "-"), versions[package])
         if pin != versions[package]:
@@ -89,20 +90,20 @@ def read_docstrings(settings, root):
     return inside, outside, card
 
 
-def _package_files(package):
+def _package_files(package, key):
     """Python sources of an installed distribution, sorted, and its version; nothing is imported."""
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
         raise CorpusError(
-            f"corpus.packages: {package!r} is not installed; "
+            f"corpus.{key}: {package!r} is not installed; "
             "name distributions of this environment (`pip list`)"
         ) from None
     paths = [p for p in distribution.files or [] if p.suffix == ".py" and p.parts[0] != ".."]
     paths = [p for p in paths if not SKIPPED & set(p.parts) and not p.name.startswith("test_")]
     if not paths:
         raise CorpusError(
-            f"corpus.packages: {package!r} lists no Python sources; install it as an ordinary wheel"
+            f"corpus.{key}: {package!r} lists no Python sources; install it as an ordinary wheel"
         )
     files = [
         {"source": package, "path": str(distribution.locate_file(p))}

@@ -16,7 +16,10 @@ BLOCK = {"section": "", "name": "", "type": "", "text": ""}  # one paragraph and
 
 
 class CorpusError(ValueError):
-    """The corpus cannot be built or read; the message names the key or file and what is allowed."""
+    """The corpus cannot be built or read; the message names key, file and what is allowed.
+
+    Readers start it with `corpus`; `dwt.corpus.build_corpus` puts the section's full name there.
+    """
 
 
 def read_files(settings, root):
@@ -35,7 +38,7 @@ def read_files(settings, root):
         paths = [
             path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)
         ]
-        arguments = {"paths": [str(p) for p in paths], "limit_mb": budget}
+        arguments = {"paths": [str(p) for p in paths], "limit_mb": budget, "key": key}
         parts.append(
             (paths, _generated(_file_rows, **arguments, column=settings.get("column", "text")))
         )
@@ -73,26 +76,26 @@ def _expand(pattern, root, key):
     return paths
 
 
-def _file_rows(paths, limit_mb, column):
+def _file_rows(paths, limit_mb, column, key):
     """Rows `{source, blocks, text}` of files in turn, until `limit_mb` of UTF-8 text is read."""
     left = float("inf") if limit_mb is None else limit_mb * 1e6
     for path in map(Path, paths):
         empty = True
-        for text in _documents(path, column):
+        for text in _documents(path, column, f"corpus.{key}: {path}"):
             if left <= 0:
                 return
             left -= len(text.encode())
             empty = False
             yield _row(path.name, text)
         if empty:
-            raise CorpusError(f"corpus.files: {path} is empty: it holds no text")
+            raise CorpusError(f"corpus.{key}: {path} is empty: it holds no text")
 
 
-def _documents(path, column):
-    """Texts of one file, streamed."""
+def _documents(path, column, where):
+    """Texts of one file, streamed; `where` is how a message about it starts."""
     if path.suffix == ".parquet":
         rows = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-        yield from _column(rows, column, path)
+        yield from _column(rows, column, where)
         return
     number = 0
     try:
@@ -102,7 +105,7 @@ def _documents(path, column):
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if path.suffix == ".jsonl":
                     if line:
-                        yield from _column([json.loads(line)], column, f"{path}, line {number}")
+                        yield from _column([json.loads(line)], column, f"{where}, line {number}")
                 elif line:
                     document.append(line)
                 elif document:
@@ -112,13 +115,13 @@ def _documents(path, column):
                 yield "\n".join(document)
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
+            f"{where}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
         ) from None
     except (lzma.LZMAError, EOFError) as error:
-        raise CorpusError(f"{path}: not a complete .xz file ({error})") from None
+        raise CorpusError(f"{where}: not a complete .xz file ({error})") from None
     except json.JSONDecodeError as error:
         raise CorpusError(
-            f"{path}, line {number}: not JSON ({error}); give one object a line"
+            f"{where}, line {number}: not JSON ({error}); give one object a line"
         ) from None
 
 
@@ -170,11 +173,12 @@ def _load_hub(settings, key, root):
         raise CorpusError(
             f"{key}.column: no column {column!r}; the dataset has {', '.join(rows.column_names)}"
         )
-    return _generated(_hub_rows, rows=rows, column=column, name=Path(settings["path"]).name)
+    name = Path(settings["path"]).name
+    return _generated(_hub_rows, rows=rows, column=column, name=name, key=key)
 
 
-def _hub_rows(rows, column, name):
-    for text in _column(rows.select_columns([column]), column, name):
+def _hub_rows(rows, column, name, key):
+    for text in _column(rows.select_columns([column]), column, f"{key}.column: {name}"):
         yield _row(name, text)
 
 
