@@ -57,6 +57,18 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(tmp_
     assert runs_again(tracked_copy(tmp_path), "--allow-missing") == set()
 
 
+def test_text_of_ones_own_that_is_new_or_changed_is_noticed(tmp_path):
+    root = tracked_copy(tmp_path)
+
+    def changed():
+        (said,) = json.loads(dvc("status", "--json", "corpus", cwd=root).stdout)["corpus"][:1]
+        return said["changed deps"].get("data/raw")
+
+    assert changed() is None
+    (root / "data" / "raw" / "mine.txt").write_text("A text of one's own.\n")
+    assert changed() == "modified"
+
+
 def test_every_dependency_exists_or_is_made_by_a_stage():
     outs = {(out if isinstance(out, str) else next(iter(out)))
             for stage in DVC.values() for out in stage["outs"]}  # fmt: skip
