@@ -1,6 +1,6 @@
 # make study | make test | make lab: each makes its own .venv first.
 PYTHON ?= python3
-# Stages at once: one per core when left empty; see dwt/pipeline.py.
+# Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

@@ -25,10 +25,12 @@ FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word 
 KEPT = "What is finished is kept: mend this and start again."
 
 
-def default_jobs():
-    """One per core, at most 8; one where there is a GPU, which a run fills by itself."""
+def default_jobs(threads):
+    """As many as find `threads` cores each, at most 8; one if a run fills GPU or processor."""
+    if torch.cuda.is_available() or threads == "auto":
+        return 1
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
-    return 1 if torch.cuda.is_available() else min(8, len(cores))
+    return max(1, min(8, len(cores) // threads))
 
 
 def stages_to_run():
@@ -140,10 +142,10 @@ def say_answer(params):
 
 
 def jobs_from(words):
-    """The number of stages at once that a command line asks for."""
+    """The number of stages at once that a command line asks for, or None."""
     given = " ".join(words)
     if not given:
-        return default_jobs()
+        return None
     if not re.fullmatch("0*[1-9][0-9]*", given):
         print(f"JOBS: {given!r} is not a whole number of at least 1", file=sys.stderr)
         sys.exit(2)
@@ -156,6 +158,7 @@ def main():
         params = load_params()
     except ParamsError as fault:
         sys.exit(str(fault))
+    jobs = jobs or default_jobs(params.settings.train.threads)
     # The cleaned notebooks first: if they are as they were, there may be nothing else to do.
     subprocess.run([*DVC, "repro", "source"], stdout=subprocess.DEVNULL)
     if is_up_to_date():

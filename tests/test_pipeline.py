@@ -12,7 +12,7 @@ import yaml
 from conftest import ROOT, run
 
 from dwt.notebook import clean
-from dwt.pipeline import cause
+from dwt.pipeline import cause, default_jobs
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -142,6 +142,14 @@ def test_a_number_of_jobs_that_is_none_is_refused_in_one_line(jobs, tmp_path):
     done = run(sys.executable, "-m", "dwt.pipeline", *jobs.split(), cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr == f"JOBS: {jobs!r} is not a whole number of at least 1\n"
+
+
+def test_no_more_stages_at_once_than_find_cores(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6), raising=False)
+    assert [default_jobs(n) for n in (1, 2, 4, 8, "auto")] == [6, 3, 1, 1, 1]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert default_jobs(1) == 1
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
