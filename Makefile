@@ -1,10 +1,12 @@
 # make study | make test | make lab: each makes its own .venv first.
 PYTHON ?= python3
-# Stages at once: one per core when left empty; see dwt/pipeline.py.
+# Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ready := .venv/.ready
+# JupyterLab does not start for root, as in a container, unless told that this is meant.
+as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: study test lab clean
 
@@ -16,7 +18,7 @@ test: $(ready)
 	pytest
 
 lab: $(ready)
-	jupyter lab --notebook-dir=notebooks
+	jupyter lab --notebook-dir=notebooks $(as_root)
 
 # torch first: whatever build of the pinned version is at hand satisfies everything after it.
 $(ready): pyproject.toml constraints.txt

@@ -13,8 +13,9 @@ import pandas as pd
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from dwt.docstrings import read_docstrings
 from dwt.prose import letters_of, sentences
-from dwt.sources import CorpusError, read_docstrings, read_files, read_hub
+from dwt.sources import CorpusError, read_files, read_hub
 from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
 
 SPLITS = ("train", "heldout", "out-of-domain")
@@ -67,7 +68,7 @@ class Corpus:
         return pd.read_parquet(self.directory / "heldout.parquet")
 
 
-def build_corpus(settings, *, directory, root=Path(".")):
+def build_corpus(settings, *, directory, root=Path("."), length=4, name="corpus"):
     """Read the text, learn the vocabulary, and write token ids; all or nothing.
 
     Parameters
@@ -78,19 +79,23 @@ def build_corpus(settings, *, directory, root=Path(".")):
         Where to write. An existing corpus there is replaced once the new one is complete.
     root : path
         What relative paths in `settings` start from, and where constraints.txt is looked for.
+    length : int
+        Tokens per sequence, [CLS] and [SEP] included; every split must fill one.
+    name : str
+        What messages call the section: ``"params.yaml: scales.laptop.corpus"``.
 
     Raises
     ------
     CorpusError
-        For a setting, file or package that cannot be used.
+        For a setting, file or package that cannot be used, and for too little text.
     """
     directory, root = Path(directory), Path(root)
-    settings = _check(settings)
-    share = settings["heldout"]
     building = directory.with_name(f".{directory.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     try:
+        settings = _check(settings)
+        share = settings["heldout"]
         read = {"docstrings": read_docstrings, "files": read_files, "hub": read_hub}
         text, out_of_domain, card = read[settings["source"]](settings, root)
 
@@ -98,19 +103,17 @@ def build_corpus(settings, *, directory, root=Path(".")):
         tokenizer = make_tokenizer(settings["vocabulary"], training, root=root)
         save_tokenizer(tokenizer, building)
         text, out_of_domain = (
-            rows.map(
-                _encode,
-                batched=True,
-                batch_size=256,
-                fn_kwargs={"tokenizer": tokenizer, "share": part},
-            )
+            rows.map(_encode, batched=True, batch_size=256,
+                     fn_kwargs={"tokenizer": tokenizer, "share": part})
             for rows, part in ((text, share), (out_of_domain, None))
-        )
+        )  # fmt: skip
         card["vocabulary"] = tokenizer.get_vocab_size()
-        card["splits"] = _write(itertools.chain(text, out_of_domain), building, tokenizer)
+        card["splits"] = _write(itertools.chain(text, out_of_domain), building, tokenizer, length)
         (building / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
+        if isinstance(error, CorpusError):
+            error.args = (name + str(error).removeprefix("corpus"),)
         raise
     old = directory.with_name(f".{directory.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -149,28 +152,21 @@ def _check(settings):
     vocabulary = {k: v for k, v in settings.get("vocabulary", {}).items() if v is not None}
     source = settings.get("source")
     if source not in KEYS:
-        raise CorpusError(
-            f"corpus.source: {source!r} is not a source; choose from {', '.join(KEYS)}"
-        )
-    needed = [*KEYS[source][0], "out_of_domain", "vocabulary", "heldout"]
-    for key in needed:
+        raise CorpusError(f"corpus.source: {source!r} is no source; choose from {', '.join(KEYS)}")
+    for key in (needed := [*KEYS[source][0], "out_of_domain", "vocabulary", "heldout"]):
         if not settings.get(key):
             raise CorpusError(f"corpus.{key}: missing; `source: {source}` needs it")
     allowed = ["source", *needed, *KEYS[source][1]]
     for key in settings:
         if key not in allowed and not (key == "column" and settings[key] == "text"):
-            raise CorpusError(
-                f"corpus.{key}: not for `source: {source}`, which allows {', '.join(allowed)}"
-            )
-    if not isinstance(settings["heldout"], float) or not 0 < settings["heldout"] < 1:
-        raise CorpusError(
-            f"corpus.heldout: {settings['heldout']!r} is not a share of the documents; "
-            "give a number between 0 and 1"
-        )
+            which = f"`source: {source}`, which allows {', '.join(allowed)}"
+            raise CorpusError(f"corpus.{key}: not for {which}")
+    share = settings["heldout"]
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise CorpusError(f"corpus.heldout: {share!r}; give a share of documents between 0 and 1")
     if "file" not in vocabulary and set(vocabulary) != {"size", "alphabet"}:
-        raise CorpusError(
-            "corpus.vocabulary: give {size, alphabet} to learn one, or {file} to read one"
-        )
+        allowed = "{size, alphabet} to learn one, or {file} to read one"
+        raise CorpusError(f"corpus.vocabulary: give {allowed}")
     return settings | {"vocabulary": vocabulary}
 
 
@@ -187,23 +183,20 @@ def _is_heldout(text, share):
 def _encode(rows, tokenizer, share):
     """Batched map: texts -> token ids and split; `share` None marks out-of-domain text."""
     ids = [e.ids for e in tokenizer.encode_batch_fast(rows["text"], add_special_tokens=False)]
-    splits = [
-        "out-of-domain" if share is None else SPLITS[_is_heldout(t, share)] for t in rows["text"]
-    ]
+    inside = share is not None
+    splits = [SPLITS[_is_heldout(t, share)] if inside else SPLITS[2] for t in rows["text"]]
     return {"ids": ids, "split": splits}
 
 
-def _write(rows, directory, tokenizer):
+def _write(rows, directory, tokenizer, length):
     """Append each document and a [SEP] to its split; returns the counts per split."""
     if tokenizer.get_vocab_size() > 2**16:
         raise CorpusError(
             f"corpus.vocabulary: {tokenizer.get_vocab_size()} tokens; at most 65536 fit in 16 bits"
         )
     sep, unknown = (tokenizer.token_to_id(t) for t in ("[SEP]", "[UNK]"))
-    counts = {
-        s: dict.fromkeys(("documents", "words", "characters", "tokens", "unknown"), 0)
-        for s in SPLITS
-    }
+    names = ("documents", "words", "characters", "tokens", "unknown")
+    counts = {split: dict.fromkeys(names, 0) for split in SPLITS}
     files = {split: open(directory / f"{split}.npy", "wb") for split in SPLITS}  # noqa: SIM115
     heldout, trained_on = [], set()
     for file in files.values():
@@ -226,12 +219,14 @@ def _write(rows, directory, tokenizer):
         file.seek(0)
         _header(file, counts[split]["tokens"])
         file.close()
-        if not counts[split]["documents"]:
-            raise CorpusError(
-                f"corpus: the {split} split is empty, train has {counts['train']['documents']}; "
-                "give more documents, or another share in corpus.heldout"
-            )
         count = counts[split]
+        if count["tokens"] < length - 2:  # [CLS] and a last [SEP] are added to each sequence
+            key = "out_of_domain" if split == "out-of-domain" else "heldout"
+            raise CorpusError(
+                f"corpus.{key}: the {split} split has {count['documents']} documents, "
+                f"{count['tokens']} tokens, less than one sequence of {length}; give more text"
+                f"{', or another share' if key == 'heldout' else ''}"
+            )
         count["unknown_rate"] = round(count.pop("unknown") / count["tokens"], 6)
         with (directory / f"{split}.npy").open("rb") as stream:  # a run is keyed by what it reads
             count["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """What does params.yaml ask for, and is it sound?
 
 Every notebook and stage starts with `load_params`, which checks the whole file, so that a
-misspelt arm is refused before anything is trained.
+misspelt arm is refused before anything is trained. What may stand where is in `dwt.schema`.
 """
 
 import hashlib
@@ -9,210 +9,15 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    ValidationError,
-    model_validator,
-)
+from pydantic import ValidationError
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+from dwt.schema import Arm, Claim, Model, Params, Scale, Schedule, Section
 
 
 class ParamsError(ValueError):
     """params.yaml is missing, is not YAML or asks for something that cannot be."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Schedule(Section):
-    """A soft-loss weight that moves; see `dwt.loss.weight_at`."""
-
-    from_: NonNegativeFloat = Field(alias="from")
-    to: NonNegativeFloat
-    shape: Literal["linear", "cosine", "exponential", "step"] = "linear"
-    until: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    @model_validator(mode="after")
-    def _exponential_needs_positive_ends(self):
-        if self.shape == "exponential" and not (self.from_ > 0 and self.to > 0):
-            raise ValueError("an exponential schedule needs 'from' and 'to' above 0")
-        return self
-
-
-def _kind_of_weight(value):
-    return "schedule" if isinstance(value, dict | Schedule) else "number"
-
-
-Weight = Annotated[
-    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Schedule, Tag("schedule")],
-    Discriminator(_kind_of_weight),
-]
-
-
-class Vocabulary(Section):
-    size: PositiveInt | None = None
-    alphabet: PositiveInt = 150
-    file: str | None = None
-
-
-class Corpus(Section):
-    source: Literal["docstrings", "files", "hub"]
-    vocabulary: Vocabulary
-    heldout: Annotated[float, Field(gt=0, lt=1)]
-    out_of_domain: Any
-    packages: list[str] | None = None
-    files: list[str] | None = None
-    limit_mb: PositiveFloat | None = None
-    path: str | None = None
-    name: str | None = None
-    split: str | None = None
-    revision: str | None = None
-    column: str = "text"
-
-    @model_validator(mode="after")
-    def _source_has_its_key(self):
-        key = {"docstrings": "packages", "files": "files", "hub": "path"}[self.source]
-        if not getattr(self, key):
-            raise ValueError(f"source '{self.source}' needs the key '{key}'")
-        return self
-
-
-class Shape(Section):
-    family: Literal["modernbert", "distilbert", "bert"]
-    width: PositiveInt
-    heads: PositiveInt
-    intermediate: PositiveInt
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    initializer_range: PositiveFloat = 0.02
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self):
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
-        return self
-
-
-class Train(Section):
-    steps: PositiveInt
-    batch: PositiveInt
-    length: Annotated[int, Field(ge=4)]
-    mask_rate: Annotated[float, Field(gt=0, lt=1)]
-    learning_rate: PositiveFloat
-    betas: tuple[Share, Share] = (0.9, 0.98)
-    weight_decay: NonNegativeFloat = 0.01
-    warmup: Share = 0.06
-    clip: PositiveFloat = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    threads: PositiveInt = 1
-    accumulate: PositiveInt = 1
-    log_every: PositiveInt
-    evaluate_every: PositiveInt
-    evaluate_sequences: PositiveInt
-    final_sequences: PositiveInt
-    checkpoint_every: PositiveInt
-    keep: list[Annotated[float, Field(gt=0, lt=1)]] = []
-
-    @model_validator(mode="after")
-    def _batch_splits_evenly(self):
-        if self.batch % self.accumulate:
-            raise ValueError(f"batch {self.batch} is not a multiple of {self.accumulate=}")
-        if self.evaluate_every % self.log_every:
-            raise ValueError("evaluate_every must be a multiple of log_every")
-        return self
-
-
-class Evaluate(Section):
-    pairs: PositiveInt
-    seeds: PositiveInt
-    epochs: PositiveInt
-    learning_rate: PositiveFloat
-    batch: PositiveInt
-    examples: PositiveInt
-    tasks: Annotated[list[Literal["function-words", "word-order", "section"]], Field(min_length=1)]
-
-
-class Scale(Section):
-    corpus: Corpus
-    model: Shape
-    train: Train
-    evaluate: Evaluate
-
-
-class Model(Section):
-    layers: PositiveInt
-
-
-class Arm(Section):
-    teacher: str
-    hard_weight: NonNegativeFloat = 1.0
-    soft_weight: Weight = 1.0
-    temperature: PositiveFloat = 1.0
-    remap: Literal["repeat-last"] | None = None
-
-
-class Defaults(Arm):
-    teacher: None = None
-
-
-class Verdict(Section):
-    level: Annotated[float, Field(gt=0, lt=1)]
-
-
-class Claim(Section):
-    statement: str
-    paper: str
-    arm: str
-    against: str
-    measure: Literal["heldout_loss", "out_of_domain_loss"]
-    expect: Literal["lower", "higher"]
-    at: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    @model_validator(mode="after")
-    def _curves_are_held_out(self):
-        if self.at < 1 and self.measure != "heldout_loss":
-            raise ValueError("'at' below 1 needs measure heldout_loss, the one along the run")
-        return self
-
-
-class Params(Section):
-    """The checked content of params.yaml; `root` is the folder that holds it."""
-
-    scale: str
-    seeds: Annotated[list[Count], Field(min_length=1)]
-    scales: dict[str, Scale]
-    models: dict[str, Model]
-    defaults: Defaults
-    arms: dict[str, Arm]
-    factors: dict[str, list[str]]
-    verdict: Verdict
-    claims: dict[str, Claim]
-    root: Path = Path()
-
-    @property
-    def settings(self) -> Scale:
-        """The settings of the scale that is being run."""
-        return self.scales[self.scale]
-
-    def path(self, *parts) -> Path:
-        """`path("runs", ...)` -> <root>/runs/<scale>/...: a place of this scale."""
-        return self.root.joinpath(parts[0], self.scale, *map(str, parts[1:]))
-
-    def names(self) -> list[str]:
-        """Stand-alone models, then students: the rows of every table."""
-        return [*self.models, *self.arms]
 
 
 @dataclass(frozen=True)
@@ -232,6 +37,7 @@ class Run:
     temperature: float
     remap: str | None
     root: Path
+    cache: dict
 
     @property
     def directory(self) -> Path:
@@ -242,9 +48,9 @@ class Run:
         return self.root / "data" / self.scale
 
     def settings(self) -> dict:
-        """All that decides the run's numbers, as JSON types."""
+        """All that decides the run's numbers, as JSON types: not where, nor what is cached."""
         settings = asdict(self)
-        del settings["root"]
+        del settings["root"], settings["cache"]
         return json.loads(json.dumps(settings))
 
 
@@ -293,7 +99,7 @@ def load_params(path=None) -> Params:
 
 def _explain(file, error):
     """One pydantic error as `file: key: what is wrong; what is allowed`."""
-    where = [str(p) for p in error["loc"] if p not in ("number", "schedule")]
+    where = [str(p) for p in error["loc"] if p not in ("number", "schedule", "[key]")]
     if error["type"] == "extra_forbidden":
         return f"{file}: {'.'.join(where)}: unknown key; allowed: {', '.join(_keys_at(where[:-1]))}"
     message = error["msg"].removeprefix("Value error, ")
@@ -302,7 +108,7 @@ def _explain(file, error):
 
 
 def _keys_at(where):
-    """The keys allowed at a place, found by walking the classes above."""
+    """The keys allowed at a place, found by walking the classes of `dwt.schema`."""
     section = Params
     for part in where:
         if part in ("arms", "models", "scales", "claims"):
@@ -390,6 +196,7 @@ def resolve(arm, seed, params=None) -> Run:
     common = dict(
         scale=params.scale, arm=arm, seed=seed, root=params.root,
         model=scale.model.model_dump(), train=scale.train.model_dump(),
+        cache=params.cache.model_dump(),
     )  # fmt: skip
     if arm in params.models:
         return Run(

@@ -6,6 +6,7 @@ and ends with a plain `dvc repro`, which finds everything up to date. The number
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,12 +21,16 @@ from dwt.params import ParamsError, load_params
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 PROGRESS = "to go"  # how `dwt.progress` ends its lines
+FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word on a stage
+KEPT = "What is finished is kept: mend this and start again."
 
 
-def default_jobs():
-    """One per core, at most 8; one where there is a GPU, which a run fills by itself."""
+def default_jobs(threads):
+    """As many as find `threads` cores each, at most 8; one if a run fills GPU or processor."""
+    if torch.cuda.is_available() or threads == "auto":
+        return 1
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
-    return 1 if torch.cuda.is_available() else min(8, len(cores))
+    return max(1, min(8, len(cores) // threads))
 
 
 def stages_to_run():
@@ -46,12 +51,12 @@ def is_up_to_date():
 
 
 def run_all(graph, *, jobs):
-    """Run the stages of a graph, each after those it waits for; stop at the first failure.
+    """Run the stages of a graph, each after those it waits for; start none after a failure.
 
     Returns
     -------
     str or None
-        The stage that failed.
+        The stage that failed first, and why.
     """
     waiting = {
         name: set(graph.predecessors(name)) for name in nx.lexicographical_topological_sort(graph)
@@ -66,8 +71,8 @@ def run_all(graph, *, jobs):
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 name = running.pop(future)
-                if future.result():
-                    failed = failed or name
+                if why := future.result():
+                    failed = failed or f"stage {name} failed: {why}"
                     continue
                 for needs in waiting.values():
                     needs.discard(name)
@@ -75,27 +80,57 @@ def run_all(graph, *, jobs):
 
 
 def _run(name):
-    """Exit status of one stage. Its progress is passed on as it comes, all of it if it fails."""
+    """Run one stage; why it failed, or None. All it said is passed on if it fails."""
     while True:
-        stage = subprocess.Popen(
-            [*DVC, "repro", "--single-item", name],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
         said = []
-        for line in stage.stdout:
-            said.append(line)
-            if line.startswith("Running stage"):
-                print(f"{name}: started", flush=True)
-            elif line.rstrip().endswith(PROGRESS):
-                print(line, end="", flush=True)
-        status = stage.wait()
-        if not (status and any(BUSY in line for line in said)):
+        with _dvc("repro", "--single-item", name) as stage:
+            for line in stage.stdout:
+                said.append(line)
+                if line.startswith("Running stage"):
+                    print(f"{name}: started", flush=True)
+                elif line.rstrip().endswith(PROGRESS):
+                    print(line, end="", flush=True)
+        if not (stage.returncode and any(BUSY in line for line in said)):
             break
         print(f"{name}: another stage holds what it needs, trying again", flush=True)
         time.sleep(1)
-    if status:
-        print(*said, sep="", flush=True)
-    return status
+    if not stage.returncode:
+        return None
+    print(*said, sep="", flush=True)
+    return cause("".join(said))
+
+
+def run_in_turn():
+    """A plain `dvc repro`, passed on line by line; which stage failed and why, or None."""
+    said = []
+    with _dvc("repro") as stages:
+        for line in stages.stdout:
+            said.append(line)
+            print(line, end="", flush=True)
+    if not stages.returncode:
+        return None
+    said = "".join(said)
+    name = FAILED.search(said)
+    return f"stage {name[1]} failed: {cause(said)}" if name else cause(said)
+
+
+def _dvc(*command):
+    return subprocess.Popen(
+        [*DVC, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def cause(said):
+    """The error in a failed stage's output: the last `SomeError: message`, else the last line.
+
+    papermill prints the notebook's traceback and DVC the command after it, so that the one
+    sentence a person needs stands far above the end.
+    """
+    said = re.sub(r"\x1b\[[0-9;]*m", "", FAILED.split(said)[0]).strip()
+    errors = [*re.finditer(r"^[\w.]*(Error|Exception): \S", said, re.M)]
+    if not errors:
+        return said.rpartition("\n")[2]
+    return said[errors[-1].start() :].partition("\n\n")[0].strip()
 
 
 def say_answer(params):
@@ -106,22 +141,33 @@ def say_answer(params):
     )
 
 
+def jobs_from(words):
+    """The number of stages at once that a command line asks for, or None."""
+    given = " ".join(words)
+    if not given:
+        return None
+    if not re.fullmatch("0*[1-9][0-9]*", given):
+        print(f"JOBS: {given!r} is not a whole number of at least 1", file=sys.stderr)
+        sys.exit(2)
+    return int(given)
+
+
 def main():
+    jobs = jobs_from(sys.argv[1:])
     try:
         params = load_params()
     except ParamsError as fault:
         sys.exit(str(fault))
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else default_jobs()
+    jobs = jobs or default_jobs(params.settings.train.threads)
     # The cleaned notebooks first: if they are as they were, there may be nothing else to do.
     subprocess.run([*DVC, "repro", "source"], stdout=subprocess.DEVNULL)
     if is_up_to_date():
         print("Everything is up to date: nothing to run.")
     else:
         failed = run_all(stages_to_run(), jobs=jobs) if jobs > 1 else None
-        if failed:
-            sys.exit(f"stage {failed} failed; what is finished is kept: mend it and start again")
-        if status := subprocess.run([*DVC, "repro"]).returncode:
-            sys.exit(status)
+        if failed := failed or run_in_turn():
+            print(f"\n{KEPT}", flush=True)
+            sys.exit(failed)
     say_answer(params)
 
 

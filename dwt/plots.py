@@ -2,66 +2,25 @@
 
 Every figure is a function of the tidy tables that draws on the axes it is given; titles are
 computed from the same numbers as the marks, so a figure read alone says what was found and how
-sure it is. Text is drawn as outlines, so that an SVG looks the same wherever it is opened.
+sure it is. What they have in common is in `dwt.look`.
 """
 
 import math
-import os
 import textwrap
-from collections import namedtuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from dwt import findings
 from dwt.answers import say_break_even, side
 from dwt.findings import losses
+from dwt.look import PAPER, beside, headline, how_sure, ink, label_ends, mean_and_seeds, styles
+from dwt.look import save as save  # the notebooks take both from here
+from dwt.look import theme as theme
 from dwt.stats import paired, signed, verdict
 
-ARMS = [
-    "scratch", "normal", "very-weak", "extremely-weak", "strong", "decayed", "remapped",
-    "remapped-hard", "weak-teacher", "very-weak-teacher", "extremely-weak-teacher",
-]  # fmt: skip
-COLOURS = ["#404040", *(sns.color_palette("colorblind").as_hex()[i] for i in (0, 1, 3, 4, 2, 9, 5))]
-MARKERS = ["o", "s", "^", "v", "D", "P", "X", "*", "<", ">", "p"]  # 8 x 11: 88 before one repeats
-LINES = ["-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1))]
-KINDS = COLOURS, MARKERS, LINES
-Style = namedtuple("Style", ["color", "marker", "linestyle"])
 LOSS = "held-out loss (nats per masked token)"
-PAPER = {"facecolor": "w", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # behind labels
 VERDICTS = {"supported": ("C0", "o"), "contradicted": ("C3", "X"), "undecided": ("0.5", "D")}
-
-
-RC = {
-    "figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 9,
-    "axes.linewidth": 0.8, "lines.linewidth": 1.6, "lines.markersize": 5.5, "font.size": 8,
-    "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8,
-    "figure.titlesize": 9,
-}  # fmt: skip
-
-
-def theme():
-    """seaborn's colourblind-safe look at the study's sizes: 8 and 9 points, thin axes."""
-    sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=RC)
-
-
-def styles(names) -> dict:
-    """Colour, marker and line of each arm; arms unknown to `ARMS` get the next ones in order."""
-    names = list(dict.fromkeys(names))
-    order = [*ARMS, *(name for name in names if name not in ARMS)]
-    return {name: Style(*(kind[order.index(name) % len(kind)] for kind in KINDS)) for name in names}
-
-
-def save(figure, path):
-    """Write an SVG that is whole or not there, the same bytes for the same figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with mpl.rc_context({"svg.hashsalt": "dwt", "svg.fonttype": "path"}):
-        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
-    os.replace(part, path)
 
 
 def gain_against_gap(runs, arms, axis, *, level=0.95):
@@ -77,7 +36,7 @@ def gain_against_gap(runs, arms, axis, *, level=0.95):
             axis.axvspan(line.low, line.high, color="0.92", zorder=0)
         axis.axvline(line.gap, color="0.4", lw=1, ls="--", zorder=1)
     for _, seeds in points.groupby("arm", sort=False):
-        _mean_and_seeds(axis, seeds["gap"], seeds["gain"], look[seeds["arm"].iloc[0]], level)
+        mean_and_seeds(axis, seeds["gap"], seeds["gain"], look[seeds["arm"].iloc[0]], level)
     for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
         found = paired(seeds["gain"], 0 * seeds["gain"], level=level)
         above = i % 2 == 0  # neighbours' labels stand at opposite ends of their bars
@@ -90,7 +49,7 @@ def gain_against_gap(runs, arms, axis, *, level=0.95):
         )  # fmt: skip
     axis.margins(y=0.2)
     axis.set(xlabel="teacher's loss − student's alone (nats)", ylabel="gain over alone (nats)")
-    _title(axis, say_break_even(line, points))
+    headline(axis, say_break_even(line, points))
 
 
 def loss_curves(runs, curves, arms, axis, *, level=0.95):
@@ -100,7 +59,7 @@ def loss_curves(runs, curves, arms, axis, *, level=0.95):
     axis.set_ylabel(LOSS)
     best, second = loss.mean().sort_values().index[:2]
     d = paired(loss[best], loss[second], level=level)
-    _title(axis, f"{best} ends lowest: {d.brief} against {second} {_sure(len(loss), level)}")
+    headline(axis, f"{best} ends lowest: {d.brief} against {second} {how_sure(len(loss), level)}")
 
 
 def lead(runs, curves, arms, axis, *, level=0.95):
@@ -115,7 +74,7 @@ def lead(runs, curves, arms, axis, *, level=0.95):
         ends = side(d, better="ahead", worse="behind", unclear="neither ahead nor behind")
         said.append(f"{arm} ends {ends}, {d.brief}")
     axis.set_ylabel(f"loss − that of {base} (nats)")
-    _title(axis, f"Against {base}: {'; '.join(said)} {_sure(len(loss), level)}")
+    headline(axis, f"Against {base}: {'; '.join(said)} {how_sure(len(loss), level)}")
 
 
 def effective_weight(curves, arms, axes):
@@ -127,7 +86,7 @@ def effective_weight(curves, arms, axes):
         ends = _mean_curves(axis, wide, curves)
         axis.set_ylabel(name)
         moved = ", ".join(f"{arm} {y.iloc[0]:.2f} → {y.iloc[-1]:.2f}" for arm, y in ends.items())
-        _title(axis, f"{name.capitalize()}, first → last step: {moved} (mean of seeds)")
+        headline(axis, f"{name.capitalize()}, first → last step: {moved} (mean of seeds)")
 
 
 def remapping_square(runs, arms, axis, *, level=0.95):
@@ -136,7 +95,7 @@ def remapping_square(runs, arms, axis, *, level=0.95):
     random, remapped, both = findings.soft_effects(runs, arms, level=level)
     hard = loss[corner[True, False]].mean()
     axis.plot([0, 1], [hard, hard + random.mean], "--", color="0.6", lw=1)
-    axis.annotate("if additive", (1, hard + random.mean), **_beside("left"), color="0.4")
+    axis.annotate("if additive", (1, hard + random.mean), **beside("left"), color="0.4")
     for start, effect in ((False, random), (True, remapped)):
         pair = loss[[corner[start, False], corner[start, True]]]
         axis.plot([0, 1], pair.to_numpy().T, color="0.8", lw=0.8, zorder=1)
@@ -144,20 +103,20 @@ def remapping_square(runs, arms, axis, *, level=0.95):
         axis.text(0.5, pair.mean().mean(), signed(effect.mean), ha="center", va="center",
                   bbox=PAPER)  # fmt: skip
         for x, arm in enumerate(pair):
-            _mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
-            beside = {"color": _ink(look[arm].color), **_beside("left" if x else "right")}
-            axis.annotate(arm.replace("-", "-\n"), (x, pair[arm].mean()), **beside)
+            mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
+            where = {"color": ink(look[arm].color), **beside("left" if x else "right")}
+            axis.annotate(arm.replace("-", "-\n"), (x, pair[arm].mean()), **where)
     axis.set(xticks=[0, 1], xticklabels=["hard loss\nalone", "with the\nsoft loss"], ylabel=LOSS)
     axis.set_xlim(-1.3, 1.9)
     verbs = dict(better="helps", worse="harms", unclear="does not clearly change")
     said = f"{side(random, **verbs)} a random start and {side(remapped, **verbs)} a remapped one"
-    _title(axis, f"The soft loss {said}: interaction {both.brief} {_sure(len(loss), level)}")
+    headline(axis, f"The soft loss {said}: interaction {both.brief} {how_sure(len(loss), level)}")
 
 
 def forest(claims, axis, *, level=0.95):
     """Every claim: the difference found, to the right where it goes the claim's way."""
     axis.axvline(0, color="0.4", lw=0.8)
-    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for y, row in enumerate(claims.itertuples()):
         way = -1 if row.expect == "lower" else 1
         color, marker = VERDICTS[row.verdict]
@@ -165,8 +124,8 @@ def forest(claims, axis, *, level=0.95):
         axis.plot(way * np.array(row.differences), [y] * row.n, "|", color=color, ms=9, mew=0.8)
         axis.plot(way * row.mean, y, marker, color=color, ms=7, mec="w")
         paper = textwrap.fill(f"paper: {row.paper}", 44)
-        axis.annotate(row.verdict, (1.02, y), (0, 1), **beside, color=color, weight="bold")
-        axis.annotate(paper, (1.02, y), (0, -2), **beside, va="top")
+        axis.annotate(row.verdict, (1.02, y), (0, 1), **where, color=color, weight="bold")
+        axis.annotate(paper, (1.02, y), (0, -2), **where, va="top")
     names = [textwrap.fill(statement, 40) for statement in claims["statement"]]
     axis.set_yticks(range(len(names)), names)
     axis.set_xscale("symlog", linthresh=0.1, linscale=0.5)
@@ -175,7 +134,7 @@ def forest(claims, axis, *, level=0.95):
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("← against the claim      nats, logarithmic beyond ±0.1      as claimed →")
     parts = ", ".join(f"{(claims['verdict'] == name).sum()} {name}" for name in VERDICTS)
-    _title(axis, f"Of {len(claims)} claims: {parts} {_sure(claims['n'].max(), level)}")
+    headline(axis, f"Of {len(claims)} claims: {parts} {how_sure(claims['n'].max(), level)}")
 
 
 def task_scores(scores, arms, figure, *, level=0.95):
@@ -198,7 +157,7 @@ def task_scores(scores, arms, figure, *, level=0.95):
         wide = table.pivot_table(index="seed", columns="arm", values="score")
         for y, arm in enumerate(arms):
             at = pd.Series(float(y), wide.index)
-            _mean_and_seeds(axis, wide[arm], at, look[arm], level, across=True)
+            mean_and_seeds(axis, wide[arm], at, look[arm], level, across=True)
         against = (paired(wide[arm], wide[arms[0]], level=level) for arm in arms[1:])
         found += [verdict(d, "higher") for d in against]
         axis.margins(x=0.12)
@@ -208,19 +167,8 @@ def task_scores(scores, arms, figure, *, level=0.95):
         axis.set_visible(False)
     higher, lower, unclear = (found.count(name) for name in VERDICTS)
     said = f"higher in {higher} of {len(found)} scores, lower in {lower}, undecided in {unclear}"
-    sure = _sure(scores["seed"].nunique(), level)
+    sure = how_sure(scores["seed"].nunique(), level)
     figure.suptitle(f"Against {arms[0]}: {said} {sure}", x=0.01, ha="left")
-
-
-def _mean_and_seeds(axis, x, y, style, level, *, across=False):
-    """Small hollow marks for seeds, one full mark for the mean, its t-interval as a bar."""
-    values = x if across else y
-    half = paired(values, 0 * values, level=level).high - values.mean()
-    axis.scatter(x, y, s=12, marker=style.marker, facecolors="none", edgecolors=style.color,
-                 linewidths=0.8, zorder=2)  # fmt: skip
-    bar = {"xerr" if across else "yerr": None if math.isnan(half) else half}
-    axis.errorbar(x.mean(), y.mean(), **bar, color=style.color, marker=style.marker, mec="w", ms=7,
-                  elinewidth=1.4, zorder=3)  # fmt: skip
 
 
 def _by_step(curves, column):
@@ -241,49 +189,6 @@ def _mean_curves(axis, wide, curves):
         weights = " → ".join(dict.fromkeys(f"{w:g}" for w in weight if w))
         texts.append(f"{arm} ({weights})" if weights else arm)
     colors = [looks[arm].color for arm in wide]
-    _labels(axis, means.index[-1], means.iloc[-1], texts, colors)
+    label_ends(axis, means.index[-1], means.iloc[-1], texts, colors)
     axis.set_xlabel("step (labels: weight of the soft loss)")
     return means
-
-
-def _labels(axis, x, ys, texts, colors, *, lines=1, ha="left"):
-    """Labels beside x, pushed apart vertically where they would overlap."""
-    low, high = axis.get_ylim()
-    inches = axis.get_position().height * axis.figure.get_figheight()
-    least = 0.19 * lines * (high - low) / inches
-    order = np.argsort(ys.to_numpy())
-    places = ys.to_numpy()[order]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + least)
-    places -= (places - ys.to_numpy()[order]).mean()
-    for i, y in zip(order, places, strict=True):
-        axis.annotate(
-            texts[i],
-            (x, y),
-            color=colors[i],
-            annotation_clip=False,
-            bbox=PAPER,
-            **_beside(ha),
-        )
-
-
-def _ink(color):
-    """The colour dark enough for text on white."""
-    return sns.set_hls_values(color, l=0.33)
-
-
-def _beside(ha):
-    """Where a label stands from its mark."""
-    offset = (9 if ha == "left" else -9, 0)
-    return {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": "center"}
-
-
-def _sure(seeds, level):
-    """How sure a title is."""
-    return f"({100 * level:g} % intervals, {seeds} seeds)" if seeds > 1 else "(one seed)"
-
-
-def _title(axis, text):
-    """A sentence as title, wrapped to the axis."""
-    inches = axis.get_position().width * axis.figure.get_figwidth()
-    axis.set_title(textwrap.fill(text, max(28, int(inches * 15))))

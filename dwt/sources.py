@@ -1,152 +1,25 @@
-"""Where does the text come from? Docstrings of installed packages, files, or a hub dataset.
+"""How is text of your own read? From files, or from a dataset of the Hugging Face hub.
 
-Each reader returns training and out-of-domain documents as datasets of rows `{source, blocks,
-text}`, and what the data card says of them.
+Each reader, that of `dwt.docstrings` too, returns training and out-of-domain documents as datasets
+of rows `{source, blocks, text}`, and what the data card says of them.
 """
 
-import gc
 import glob
 import json
 import lzma
-import os
-import re
-import sys
-import warnings
-from collections import Counter
-from importlib import metadata
 from pathlib import Path
 
 import datasets
-
-from dwt.prose import docstring_blocks, docstrings, letters_of
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".parquet")
 BLOCK = {"section": "", "name": "", "type": "", "text": ""}  # one paragraph and what it describes
 
 
 class CorpusError(ValueError):
-    """The corpus cannot be built or read; the message names the key or file and what is allowed."""
+    """The corpus cannot be built or read; the message names key, file and what is allowed.
 
-
-SKIPPED = frozenset(
-    (
-        "test tests testing _testing conftest.py external externals extern _external vendor "
-        "vendored _vendor _vendored third_party thirdparty"
-    ).split()
-)
-
-
-def read_docstrings(settings, root):
-    """Documents are docstrings; a paragraph seen before, in any package, is dropped."""
-    kept_out = _as_list(settings["out_of_domain"])
-    packages = settings["packages"] + kept_out
-    twice = [name for name, count in Counter(packages).items() if count > 1]
-    if twice:
-        raise CorpusError(
-            f"corpus.packages: {twice[0]} is named twice; "
-            "out_of_domain text must stay out of training"
-        )
-    pins = _pins(root)
-    files, versions = [], {}
-    for package in packages:
-        found, versions[package] = _package_files(package)
-        files += found
-        pin = pins.get(package.lower().replace("_", "-"), versions[package])
-        if pin != versions[package]:
-            warnings.warn(
-                f"{package} {versions[package]} is installed, constraints.txt pins {pin}: "
-                "the corpus, and every number that follows from it, will differ",
-                stacklevel=3,
-            )
-    watched = sys.stderr.isatty()
-    if not watched:
-        datasets.disable_progress_bars()
-    blocks = datasets.Dataset.from_list(files).map(
-        _file_documents,
-        batched=True,
-        batch_size=8,
-        num_proc=min(8, os.cpu_count(), len(files)),
-        remove_columns=["path"],
-        desc="reading docstrings",
-    )
-    if not watched:
-        datasets.enable_progress_bars()
-    seen, documents = set(), []
-    for row in blocks:
-        kept = []
-        for block in json.loads(row["blocks"]):
-            key = letters_of(block["text"])
-            if key not in seen:
-                seen.add(key)
-                kept.append(block)
-        if kept:
-            documents.append(
-                {"source": row["source"], "blocks": json.dumps(kept), "text": _join(kept)}
-            )
-    inside = [d for d in documents if d["source"] not in kept_out]
-    outside = [d for d in documents if d["source"] in kept_out]
-    for name, part in (("packages", inside), ("out_of_domain", outside)):
-        if not part:
-            raise CorpusError(
-                f"corpus.{name}: no English docstring in {', '.join(_as_list(settings[name]))}"
-            )
-    card = {
-        "source": "docstrings",
-        "licence": "each package's own (BSD, MIT, Apache-2.0, PSF); read where installed",
-        "packages": {name: versions[name] for name in settings["packages"]},
-        "out_of_domain": {name: versions[name] for name in kept_out},
-    }
-    inside, outside = (
-        datasets.Dataset.from_list(part).to_iterable_dataset() for part in (inside, outside)
-    )
-    return inside, outside, card
-
-
-def _package_files(package):
-    """Python sources of an installed distribution, sorted, and its version; nothing is imported."""
-    try:
-        distribution = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        raise CorpusError(
-            f"corpus.packages: {package!r} is not installed; "
-            "name distributions of this environment (`pip list`)"
-        ) from None
-    paths = [p for p in distribution.files or [] if p.suffix == ".py" and p.parts[0] != ".."]
-    paths = [p for p in paths if not SKIPPED & set(p.parts) and not p.name.startswith("test_")]
-    if not paths:
-        raise CorpusError(
-            f"corpus.packages: {package!r} lists no Python sources; install it as an ordinary wheel"
-        )
-    files = [
-        {"source": package, "path": str(distribution.locate_file(p))}
-        for p in sorted(paths, key=str)
-    ]
-    return files, distribution.version.partition("+")[0]  # 2.13.0+cpu and 2.13.0 hold the same text
-
-
-def _pins(root):
-    """Package -> version from the `name==version` lines of constraints.txt."""
-    path = root / "constraints.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
-    return {pair[1].lower().replace("_", "-"): pair[2] for pair in pairs if pair}
-
-
-def _file_documents(rows):
-    """Batched map: source files -> one row per docstring that holds prose."""
-    out = {"source": [], "blocks": []}
-    collecting = gc.isenabled()
-    gc.disable()  # syntax trees hold no cycles; collecting while they grow triples the time
-    for source, path in zip(rows["source"], rows["path"], strict=True):
-        code = Path(path).read_bytes()
-        for string in docstrings(code) if b'"""' in code or b"'''" in code else ():
-            blocks = docstring_blocks(string)
-            if blocks:
-                out["source"].append(source)
-                out["blocks"].append(json.dumps(blocks))
-    if collecting:
-        gc.enable()
-    return out
+    Readers start it with `corpus`; `dwt.corpus.build_corpus` puts the section's full name there.
+    """
 
 
 def read_files(settings, root):
@@ -163,9 +36,9 @@ def read_files(settings, root):
     parts = []
     for key, budget in zip(("files", "out_of_domain"), budgets, strict=True):
         paths = [
-            path for pattern in _as_list(settings[key]) for path in _expand(pattern, root, key)
+            path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)
         ]
-        arguments = {"paths": [str(p) for p in paths], "limit_mb": budget}
+        arguments = {"paths": [str(p) for p in paths], "limit_mb": budget, "key": key}
         parts.append(
             (paths, _generated(_file_rows, **arguments, column=settings.get("column", "text")))
         )
@@ -203,26 +76,26 @@ def _expand(pattern, root, key):
     return paths
 
 
-def _file_rows(paths, limit_mb, column):
+def _file_rows(paths, limit_mb, column, key):
     """Rows `{source, blocks, text}` of files in turn, until `limit_mb` of UTF-8 text is read."""
     left = float("inf") if limit_mb is None else limit_mb * 1e6
     for path in map(Path, paths):
         empty = True
-        for text in _documents(path, column):
+        for text in _documents(path, column, f"corpus.{key}: {path}"):
             if left <= 0:
                 return
             left -= len(text.encode())
             empty = False
             yield _row(path.name, text)
         if empty:
-            raise CorpusError(f"corpus.files: {path} is empty: it holds no text")
+            raise CorpusError(f"corpus.{key}: {path} is empty: it holds no text")
 
 
-def _documents(path, column):
-    """Texts of one file, streamed."""
+def _documents(path, column, where):
+    """Texts of one file, streamed; `where` is how a message about it starts."""
     if path.suffix == ".parquet":
         rows = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-        yield from _column(rows, column, path)
+        yield from _column(rows, column, where)
         return
     number = 0
     try:
@@ -232,7 +105,7 @@ def _documents(path, column):
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if path.suffix == ".jsonl":
                     if line:
-                        yield from _column([json.loads(line)], column, f"{path}, line {number}")
+                        yield from _column([json.loads(line)], column, f"{where}, line {number}")
                 elif line:
                     document.append(line)
                 elif document:
@@ -242,13 +115,13 @@ def _documents(path, column):
                 yield "\n".join(document)
     except UnicodeDecodeError as error:
         raise CorpusError(
-            f"{path}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
+            f"{where}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
         ) from None
     except (lzma.LZMAError, EOFError) as error:
-        raise CorpusError(f"{path}: not a complete .xz file ({error})") from None
+        raise CorpusError(f"{where}: not a complete .xz file ({error})") from None
     except json.JSONDecodeError as error:
         raise CorpusError(
-            f"{path}, line {number}: not JSON ({error}); give one object a line"
+            f"{where}, line {number}: not JSON ({error}); give one object a line"
         ) from None
 
 
@@ -300,18 +173,19 @@ def _load_hub(settings, key, root):
         raise CorpusError(
             f"{key}.column: no column {column!r}; the dataset has {', '.join(rows.column_names)}"
         )
-    return _generated(_hub_rows, rows=rows, column=column, name=Path(settings["path"]).name)
+    name = Path(settings["path"]).name
+    return _generated(_hub_rows, rows=rows, column=column, name=name, key=key)
 
 
-def _hub_rows(rows, column, name):
-    for text in _column(rows.select_columns([column]), column, name):
+def _hub_rows(rows, column, name, key):
+    for text in _column(rows.select_columns([column]), column, f"{key}.column: {name}"):
         yield _row(name, text)
 
 
 def _row(source, text):
     """A document without structure: its paragraphs are its lines."""
     blocks = [BLOCK | {"text": line.strip()} for line in text.splitlines() if line.strip()]
-    return {"source": source, "blocks": json.dumps(blocks), "text": _join(blocks)}
+    return {"source": source, "blocks": json.dumps(blocks), "text": join(blocks)}
 
 
 def _generated(function, **arguments):
@@ -319,9 +193,11 @@ def _generated(function, **arguments):
     return datasets.IterableDataset.from_generator(function, gen_kwargs=arguments)
 
 
-def _join(blocks):
+def join(blocks):
+    """The text of a document."""
     return "\n".join(block["text"] for block in blocks)
 
 
-def _as_list(value):
+def as_list(value):
+    """One name, or several, as a list."""
     return [value] if isinstance(value, str) else list(value)

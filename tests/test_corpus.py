@@ -386,9 +386,10 @@ def test_a_version_that_differs_from_the_pin_warns(package, tmp_path):
 
 
 def test_an_unknown_package_is_named(tmp_path):
-    assert "'no-such-package'" in refusal(
-        docstring_settings() | {"packages": ["no-such-package"]}, tmp_path
-    )
+    for key in ("packages", "out_of_domain"):
+        named = {"packages": ["tqdm"], key: ["no-such-package"]}
+        message = refusal(docstring_settings() | named, tmp_path)
+        assert message.startswith(f"corpus.{key}: 'no-such-package' is not installed")
 
 
 def test_out_of_domain_text_must_stay_out_of_training(package, tmp_path, settings):
@@ -585,7 +586,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
         "column.parquet": "no text column 'text'; found body",
     }.items():
         message = refusal(settings | {"files": [name]}, tmp_path)
-        assert name in message and words in message, message
+        assert message.startswith("corpus.files: ") and name in message and words in message
     assert "out_of_domain: 'missing.txt'" in refusal(
         settings | {"out_of_domain": "missing.txt"}, tmp_path
     )
@@ -605,8 +606,28 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
         ("vocabulary", {"size": 50, "alphabet": 30}, "leaves no room"),
         ("vocabulary", {"file": "missing-vocab.txt"}, "missing-vocab.txt"),
         ("vocabulary", {"file": "other.txt"}, "lacks [PAD], [UNK]"),
-        ("heldout", 1e-9, "heldout split is empty"),
+        ("heldout", 1e-9, "corpus.heldout: the heldout split has 0 documents"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_key(settings, tmp_path, key, value, words):
     assert words in refusal(settings | {key: value}, tmp_path)
+
+
+def test_messages_name_the_section_in_full_where_the_caller_does(settings, tmp_path):
+    where = {"directory": tmp_path / "built", "root": tmp_path}
+    for key, value in (("heldout", 2.0), ("files", ["missing.txt"]), ("vocabulary", {"file": "x"})):
+        with pytest.raises(CorpusError, match=rf"^params\.yaml: scales\.own\.corpus\.{key}.*: "):
+            build_corpus(settings | {key: value}, name="params.yaml: scales.own.corpus", **where)
+
+
+def test_a_split_that_fills_no_sequence_is_refused(settings, tmp_path):
+    counts = build(settings, tmp_path).card["splits"]
+    heldout = counts["heldout"]["tokens"]
+    assert heldout < counts["train"]["tokens"]
+    where = {"directory": tmp_path / "long", "root": tmp_path}
+    with pytest.raises(CorpusError, match=rf"^corpus\.heldout: .* {heldout} tokens, less than one"):
+        build_corpus(settings, length=heldout + 3, **where)
+    write_text(tmp_path / "other.txt", articles(300, 301))
+    with pytest.raises(CorpusError, match=r"^corpus\.out_of_domain: .* 1 documents"):
+        build_corpus(settings, length=heldout, **where)
+    assert not (tmp_path / "long").exists()

@@ -76,6 +76,25 @@ BAD = {
         ["factors", "loss-weight"], ["scratch", "strnog"], r"factors\.loss-weight: 'strnog'"),
     "unknown arm in a claim": (
         ["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
+    "no threads": (
+        ["scales", "laptop", "train", "threads"], 0, r"threads: 0 .*'auto'.*whole number"),
+    "threads in words": (
+        ["scales", "laptop", "train", "threads"], "many", r"train\.threads: 'many' .*'auto'"),
+    "compile in other words": (
+        ["scales", "laptop", "train", "compile"], "yes please",
+        r"train\.compile.*'auto', 'on' or 'off'"),
+    "a cache of students": (["cache", "students"], "auto", r"students: unknown key; .*teacher"),
+    "a cache that is on": (["cache", "teacher"], True, r"cache\.teacher.*'auto' or 'off'.*'on'"),
+    "a cache without room": (["cache", "limit_gb"], 0, r"cache\.limit_gb.*greater than 0"),
+    "an arm that is no folder": (
+        ["arms", "Strong_2"], {"teacher": "weak-teacher"},
+        r"arms\.Strong_2: 'Strong_2' .*lower-case letters, digits"),
+    "a model in another folder": (
+        ["models", "../weak"], {"layers": 1}, r"models\.\.\./weak: .*lower-case letters"),
+    "an arm named as a baseline": (
+        ["arms", "majority"], {"teacher": "weak-teacher"}, r"arms\.majority: .*baseline, random"),
+    "a model named as a baseline": (["models", "random"], {"layers": 1}, r"models\.random: "),
+    "an arm that is a number": (["arms", 4], {"teacher": "weak-teacher"}, r"arms\.4: .*string"),
     "heads that do not divide": (
         ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
@@ -149,3 +168,39 @@ def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
 def test_an_unknown_arm_or_a_bad_seed_is_refused(arm, seed):
     with pytest.raises(ParamsError, match="choose one of scratch|whole number"):
         resolve(arm, seed, load_params(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "read"),
+    [("compile", True, "on"), ("compile", False, "off"), ("threads", "auto", "auto"),
+     ("threads", 2, 2)],
+)  # fmt: skip
+def test_threads_and_compile_reach_a_run_also_from_bare_on_and_off(edited, key, given, read):
+    file = edited(["scales", "laptop", "train", key], given)
+    assert resolve("normal", 0, load_params(file)).train[key] == read
+
+
+def test_threads_and_compile_are_chosen_for_the_machine_where_nothing_is_said(edited):
+    file = edited(["scales", "laptop", "train", "clip"], 1.0)
+    content = yaml.safe_load(file.read_text())
+    del content["scales"]["laptop"]["train"]["threads"]
+    file.write_text(yaml.safe_dump(content))
+    train = load_params(file).settings.train
+    assert (train.threads, train.compile) == ("auto", "auto")
+
+
+def test_the_cache_reaches_a_run_and_is_no_part_of_its_settings(edited):
+    params = load_params(edited(["cache"], {"teacher": False}))
+    assert params.cache.teacher == "off"
+    run = resolve("normal", 0, params)
+    assert run.cache == {"teacher": "off", "limit_gb": 2.0}
+    assert run.settings() == resolve("normal", 0, load_params(ROOT / "params.yaml")).settings()
+    assert not {"cache", "root"} & run.settings().keys()
+
+
+def test_a_file_without_a_cache_section_gets_the_default(edited):
+    file = edited(["cache"], {})
+    content = yaml.safe_load(file.read_text())
+    del content["cache"]
+    file.write_text(yaml.safe_dump(content))
+    assert load_params(file).cache.model_dump() == {"teacher": "auto", "limit_gb": 2.0}

@@ -12,6 +12,7 @@ import yaml
 from conftest import ROOT, run
 
 from dwt.notebook import clean
+from dwt.pipeline import cause, default_jobs
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -56,6 +57,18 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(tmp_
     assert runs_again(tracked_copy(tmp_path), "--allow-missing") == set()
 
 
+def test_text_of_ones_own_that_is_new_or_changed_is_noticed(tmp_path):
+    root = tracked_copy(tmp_path)
+
+    def changed():
+        (said,) = json.loads(dvc("status", "--json", "corpus", cwd=root).stdout)["corpus"][:1]
+        return said["changed deps"].get("data/raw")
+
+    assert changed() is None
+    (root / "data" / "raw" / "mine.txt").write_text("A text of one's own.\n")
+    assert changed() == "modified"
+
+
 def test_every_dependency_exists_or_is_made_by_a_stage():
     outs = {(out if isinstance(out, str) else next(iter(out)))
             for stage in DVC.values() for out in stage["outs"]}  # fmt: skip
@@ -85,26 +98,36 @@ def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
 def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
     for name in ("corpus", "standalone", "student", "teachers"):
         deps = DVC[name]["deps"]
-        assert not {"dwt/plots.py", "dwt/answers.py", "dwt/findings.py", "dwt", "notebooks"} & {
-            *deps
-        }
+        drawing = {f"dwt/{name}.py" for name in ("answers", "findings", "look", "plots")}
+        assert not {*drawing, "dwt", "notebooks"} & {*deps}
         assert all(d.startswith("build/") for d in deps if d.endswith(".ipynb"))
 
 
-def test_training_stages_depend_on_every_module_that_training_imports():
-    program = (
-        "import sys, dwt.train; "
-        "print(*sorted(m for m in sys.modules if m.startswith('dwt.')))"
-    )  # fmt: skip
-    used = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    modules = {f"dwt/{m.removeprefix('dwt.')}.py" for m in used.stdout.split()}
-    # params.yaml is followed by key, the corpus by its files, and progress changes no number.
-    modules -= {"dwt/params.py", "dwt/progress.py"}
-    modules -= {dep for dep in DVC["corpus"]["deps"] if dep.startswith("dwt/")}
-    assert modules <= {*DVC["standalone"]["deps"]} | {"dwt/train.py"}
-    assert {d for d in DVC["standalone"]["deps"] if d.startswith("dwt/")} <= {
-        *DVC["student"]["deps"]
-    }
+def imported_by(module):
+    """Modules of dwt that importing one of them brings in, itself among them."""
+    program = f"import sys, dwt.{module}; print(*(m for m in sys.modules if m.startswith('dwt.')))"
+    said = run(sys.executable, "-c", program, cwd=ROOT)
+    assert said.returncode == 0, said.stderr
+    return {name.removeprefix("dwt.") for name in said.stdout.split()}
+
+
+def test_stages_depend_on_every_module_that_can_change_their_numbers():
+    uses = {
+        "corpus": "corpus", "standalone": "train", "student": "train",
+        "evaluate-standalone": "evaluate", "evaluate-student": "evaluate",
+        "evaluate-baseline": "evaluate", "collect": "results", "teacher-quality": "plots",
+        "loss-weight": "plots", "parameter-remapping": "plots", "summary": "plots",
+    }  # fmt: skip
+    imported = {module: imported_by(module) for module in {*uses.values()}}
+    for stage, module in uses.items():
+        # params.yaml is followed by its keys; a progress line changes no number.
+        needed = imported[module] - {"params", "schema", "progress"}
+        if module == "train":  # what makes the corpus is followed by the corpus
+            needed -= imported["corpus"]
+        if module == "evaluate":  # so too, but tasks are cut with prose and vocabulary
+            needed -= imported["corpus"] - {"prose", "vocabulary"}
+        missing = {f"dwt/{name}.py" for name in needed} - {*DVC[stage]["deps"]}
+        assert not missing, f"dvc.yaml, {stage}: deps lack {', '.join(sorted(missing))}"
 
 
 def test_long_stages_have_ordinary_outs_only():
@@ -112,6 +135,41 @@ def test_long_stages_have_ordinary_outs_only():
     for name in ("corpus", "standalone", "student", "evaluate-standalone", "evaluate-student"):
         assert all(isinstance(out, str) for out in DVC[name]["outs"])
         assert not {"always_changed"} & DVC[name].keys()
+
+
+@pytest.mark.parametrize("jobs", ["abc", "0", "-1", "1.5", "2 3"])
+def test_a_number_of_jobs_that_is_none_is_refused_in_one_line(jobs, tmp_path):
+    done = run(sys.executable, "-m", "dwt.pipeline", *jobs.split(), cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == f"JOBS: {jobs!r} is not a whole number of at least 1\n"
+
+
+def test_no_more_stages_at_once_than_find_cores(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6), raising=False)
+    assert [default_jobs(n) for n in (1, 2, 4, 8, "auto")] == [6, 3, 1, 1, 1]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert default_jobs(1) == 1
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_stage_that_fails_ends_with_its_cause(jobs, tmp_path):
+    root = tracked_copy(tmp_path)
+    params = (root / "params.yaml").read_text().replace("scale: laptop", "scale: smoke")
+    (root / "params.yaml").write_text(params.replace("[seaborn, patsy]", "[seaborn, patsi]"))
+    done = run(sys.executable, "-m", "dwt.pipeline", jobs, cwd=root)
+    assert done.returncode == 1
+    assert "Traceback" in done.stdout
+    assert re.fullmatch(r"stage corpus failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
+
+
+def test_the_cause_is_the_last_error_with_all_its_lines():
+    said = (
+        "ValueError: caught\n\x1b[31mParamsError\x1b[39m: params.yaml: one\nparams.yaml: two\n\n"
+        "ERROR: failed to reproduce 'corpus': failed to run: papermill, exited with 1\n"
+    )
+    assert cause(said) == "ParamsError: params.yaml: one\nparams.yaml: two"
+    assert cause("reading\nKilled\n") == "Killed"
 
 
 def test_every_notebook_has_an_out_in_the_source_stage():

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dwt import findings, plots
+from dwt import findings, look, plots
 
 ARMS = ["scratch", "normal", "very-weak", "extremely-weak"]
 TEACHERS = [None, "weak-teacher", "very-weak-teacher", "extremely-weak-teacher"]
@@ -76,25 +76,25 @@ def words(axis):
 
 
 def test_no_two_arms_look_alike_even_in_grey():
-    looks = plots.styles(plots.ARMS)
-    assert len({look.marker for look in looks.values()}) == len(plots.ARMS)
-    assert len({(look.color, look.marker) for look in looks.values()}) == len(plots.ARMS)
+    looks = look.styles(look.ARMS)
+    assert len({style.marker for style in looks.values()}) == len(look.ARMS)
+    assert len({(style.color, style.marker) for style in looks.values()}) == len(look.ARMS)
 
 
 def test_an_arm_keeps_its_look_whoever_it_is_drawn_with():
-    assert plots.styles(["strong"])["strong"] == plots.styles(plots.ARMS)["strong"]
-    assert plots.styles(["new", "normal"])["normal"] == plots.styles(["normal"])["normal"]
+    assert look.styles(["strong"])["strong"] == look.styles(look.ARMS)["strong"]
+    assert look.styles(["new", "normal"])["normal"] == look.styles(["normal"])["normal"]
 
 
 def test_unknown_arms_get_looks_of_their_own_in_order():
-    looks = plots.styles([*plots.ARMS, "first", "second"])
-    assert len({*looks.values()}) == len(plots.ARMS) + 2
-    assert looks["first"] == plots.styles(["first"])["first"]
+    looks = look.styles([*look.ARMS, "first", "second"])
+    assert len({*looks.values()}) == len(look.ARMS) + 2
+    assert looks["first"] == look.styles(["first"])["first"]
 
 
 def test_every_font_is_at_least_eight_points(axis):
     assert all(
-        size >= 8 for key, size in plots.RC.items() if key.endswith(("size", "labelsize"))
+        size >= 8 for key, size in look.RC.items() if key.endswith(("size", "labelsize"))
         if "marker" not in key
     )  # fmt: skip
     plots.gain_against_gap(made_up_runs(), ARMS, axis)

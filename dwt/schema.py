@@ -1,0 +1,245 @@
+"""What may stand in params.yaml? Its sections, the values allowed in each, and the defaults.
+
+`dwt.params` reads the file against these and checks what takes two places of it to see.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+RESERVED = ("baseline", "random", "chance", "majority")  # rows of the scores that no arm makes
+
+
+def _folder_name(name):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(
+            f"{name!r} cannot name a folder here; allowed are lower-case letters, digits and, "
+            "after the first, hyphens"
+        )
+    if name in RESERVED:
+        raise ValueError(
+            f"{name!r} is the name of a baseline; choose any but {', '.join(RESERVED)}"
+        )
+    return name
+
+
+def _switch(value):
+    """YAML reads a bare on or off as true or false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def _threads(value):
+    if value == "auto" or (type(value) is int and value > 0):
+        return value
+    raise ValueError(f"{value!r} is neither 'auto' nor a whole number of at least 1")
+
+
+Name = Annotated[str, AfterValidator(_folder_name)]
+Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Schedule(Section):
+    """A soft-loss weight that moves; see `dwt.loss.weight_at`."""
+
+    from_: NonNegativeFloat = Field(alias="from")
+    to: NonNegativeFloat
+    shape: Literal["linear", "cosine", "exponential", "step"] = "linear"
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _exponential_needs_positive_ends(self):
+        if self.shape == "exponential" and not (self.from_ > 0 and self.to > 0):
+            raise ValueError("an exponential schedule needs 'from' and 'to' above 0")
+        return self
+
+
+def _kind_of_weight(value):
+    return "schedule" if isinstance(value, dict | Schedule) else "number"
+
+
+Weight = Annotated[
+    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Schedule, Tag("schedule")],
+    Discriminator(_kind_of_weight),
+]
+
+
+class Vocabulary(Section):
+    size: PositiveInt | None = None
+    alphabet: PositiveInt = 150
+    file: str | None = None
+
+
+class Corpus(Section):
+    source: Literal["docstrings", "files", "hub"]
+    vocabulary: Vocabulary
+    heldout: Annotated[float, Field(gt=0, lt=1)]
+    out_of_domain: Any
+    packages: list[str] | None = None
+    files: list[str] | None = None
+    limit_mb: PositiveFloat | None = None
+    path: str | None = None
+    name: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    column: str = "text"
+
+    @model_validator(mode="after")
+    def _source_has_its_key(self):
+        key = {"docstrings": "packages", "files": "files", "hub": "path"}[self.source]
+        if not getattr(self, key):
+            raise ValueError(f"source '{self.source}' needs the key '{key}'")
+        return self
+
+
+class Shape(Section):
+    family: Literal["modernbert", "distilbert", "bert"]
+    width: PositiveInt
+    heads: PositiveInt
+    intermediate: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    initializer_range: PositiveFloat = 0.02
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self):
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Train(Section):
+    steps: PositiveInt
+    batch: PositiveInt
+    length: Annotated[int, Field(ge=4)]
+    mask_rate: Annotated[float, Field(gt=0, lt=1)]
+    learning_rate: PositiveFloat
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    weight_decay: NonNegativeFloat = 0.01
+    warmup: Share = 0.06
+    clip: PositiveFloat = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Threads = "auto"  # auto: as many as there are cores to be had
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    accumulate: PositiveInt = 1
+    log_every: PositiveInt
+    evaluate_every: PositiveInt
+    evaluate_sequences: PositiveInt
+    final_sequences: PositiveInt
+    checkpoint_every: PositiveInt
+    keep: list[Annotated[float, Field(gt=0, lt=1)]] = []
+
+    @model_validator(mode="after")
+    def _batch_splits_evenly(self):
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is not a multiple of {self.accumulate=}")
+        if self.evaluate_every % self.log_every:
+            raise ValueError("evaluate_every must be a multiple of log_every")
+        return self
+
+
+class Evaluate(Section):
+    pairs: PositiveInt
+    seeds: PositiveInt
+    epochs: PositiveInt
+    learning_rate: PositiveFloat
+    batch: PositiveInt
+    examples: PositiveInt
+    tasks: Annotated[list[Literal["function-words", "word-order", "section"]], Field(min_length=1)]
+
+
+class Scale(Section):
+    corpus: Corpus
+    model: Shape
+    train: Train
+    evaluate: Evaluate
+
+
+class Model(Section):
+    layers: PositiveInt
+
+
+class Arm(Section):
+    teacher: str
+    hard_weight: NonNegativeFloat = 1.0
+    soft_weight: Weight = 1.0
+    temperature: PositiveFloat = 1.0
+    remap: Literal["repeat-last"] | None = None
+
+
+class Defaults(Arm):
+    teacher: None = None
+
+
+class Verdict(Section):
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Claim(Section):
+    statement: str
+    paper: str
+    arm: str
+    against: str
+    measure: Literal["heldout_loss", "out_of_domain_loss"]
+    expect: Literal["lower", "higher"]
+    at: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _curves_are_held_out(self):
+        if self.at < 1 and self.measure != "heldout_loss":
+            raise ValueError("'at' below 1 needs measure heldout_loss, the one along the run")
+        return self
+
+
+class Cache(Section):
+    """What is kept only to save time; no number depends on it."""
+
+    teacher: Annotated[Literal["auto", "off"], BeforeValidator(_switch)] = "auto"
+    limit_gb: PositiveFloat = 2.0
+
+
+class Params(Section):
+    """The checked content of params.yaml; `root` is the folder that holds it."""
+
+    scale: str
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    cache: Cache = Cache()
+    scales: dict[str, Scale]
+    models: dict[Name, Model]
+    defaults: Defaults
+    arms: dict[Name, Arm]
+    factors: dict[str, list[str]]
+    verdict: Verdict
+    claims: dict[str, Claim]
+    root: Path = Path()
+
+    @property
+    def settings(self) -> Scale:
+        """The settings of the scale that is being run."""
+        return self.scales[self.scale]
+
+    def path(self, *parts) -> Path:
+        """`path("runs", ...)` -> <root>/runs/<scale>/...: a place of this scale."""
+        return self.root.joinpath(parts[0], self.scale, *map(str, parts[1:]))
+
+    def names(self) -> list[str]:
+        """Stand-alone models, then students: the rows of every table."""
+        return [*self.models, *self.arms]
