@@ -10,6 +10,7 @@ import shutil
 import time
 import warnings
 from collections import namedtuple
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -110,7 +111,8 @@ class TeacherCache:
             os.utime(self.folder)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{file} is not used and made anew: {error}", stacklevel=2)
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
             return None
         if len(hidden) < self._length(start):
             return None  # of a shorter run: the longer one replaces it
@@ -133,7 +135,8 @@ class TeacherCache:
                 stacklevel=2,
             )
             self.writable = False
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
     def _make_room(self, need):
         """Whether `need` bytes more fit, after dropping what has long not been used."""

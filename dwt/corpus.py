@@ -13,6 +13,7 @@ import pandas as pd
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from dwt.batches import Vocabulary
 from dwt.docstrings import read_docstrings
 from dwt.prose import letters_of, sentences
 from dwt.sources import CorpusError, read_files, read_hub
@@ -48,6 +49,11 @@ class Corpus:
     def special_ids(self):
         """Ids that are never masked, in the order of `SPECIAL_TOKENS`."""
         return (self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id)
+
+    @property
+    def vocabulary(self):
+        """What masking needs to know of the tokenizer."""
+        return Vocabulary(self.vocab_size, self.cls_id, self.sep_id, self.mask_id, self.special_ids)
 
     def tokens(self, split):
         """Token ids of one split, `[T]` uint16 and read-only; every document ends with [SEP]."""

@@ -9,10 +9,10 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from dwt.batches import batch_at, sequences_in
+from dwt.heldout import EVALUATION_SEED
 from dwt.models import build_model, load_model, logits_at
 from dwt.progress import Progress
 from dwt.tasks import TOKEN_CLASSES, finetune_tasks, minimal_pairs, token_classes
-from dwt.train import EVALUATION_SEED, vocabulary_of
 
 METRICS = {
     "accuracy": accuracy_score,
@@ -86,7 +86,7 @@ def cloze_accuracy(model, corpus, *, train, sequences, device="cpu"):
         Accuracy and number of masked tokens of each class that occurs.
     """
     model = model.to(device).eval()
-    tokens, vocabulary = corpus.tokens("heldout"), vocabulary_of(corpus)
+    tokens, vocabulary = corpus.tokens("heldout"), corpus.vocabulary
     classes = token_classes(corpus.tokenizer())
     batch = min(train["batch"], sequences_in(tokens, train["length"]))
     right, truth = [], []
@@ -192,7 +192,7 @@ def evaluate(run, corpus, *, settings, train, weights="trained", device="cpu"):
         model = load_model(run.directory)
     else:
         model = build_model(
-            run.model, layers=run.layers, vocabulary=vocabulary_of(corpus),
+            run.model, layers=run.layers, vocabulary=corpus.vocabulary,
             max_length=train["length"], pad=corpus.pad_id, seed=run.seed,
         )  # fmt: skip
     rows = []

@@ -35,9 +35,7 @@ def read_files(settings, root):
     )  # out-of-domain text: as much as held-out text
     parts = []
     for key, budget in zip(("files", "out_of_domain"), budgets, strict=True):
-        paths = [
-            path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)
-        ]
+        paths = [path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)]
         arguments = {"paths": [str(p) for p in paths], "limit_mb": budget, "key": key}
         parts.append(
             (paths, _generated(_file_rows, **arguments, column=settings.get("column", "text")))

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dwt.loss import dwt_loss, linear_dwt_loss
 from dwt.schedule import weight_at
@@ -167,7 +168,9 @@ def test_effective_weight_is_the_ratio_and_cosine_of_autograds_gradients(tempera
     loss = dwt_loss(logits, teacher(t).detach(), targets, **kind)
     hard = torch.autograd.grad(loss.hard, logits, retain_graph=True)[0].flatten()
     soft = torch.autograd.grad(loss.soft, logits)[0].flatten()
-    fused = linear_dwt_loss(h, head, t, teacher, targets, **kind, measure=True, chunk_size=chunk_size)
+    fused = linear_dwt_loss(
+        h, head, t, teacher, targets, **kind, measure=True, chunk_size=chunk_size
+    )
     torch.testing.assert_close(fused.ratio, 4.0 * soft.norm() / (0.7 * hard.norm()))
     torch.testing.assert_close(fused.cosine, F.cosine_similarity(hard, soft, dim=0))
 
@@ -196,6 +199,35 @@ def test_effective_weight_is_there_only_where_a_teacher_speaks_and_it_was_asked_
 def test_fused_loss_is_exactly_zero_soft_when_student_equals_teacher():
     h, head, *_, targets = heads(dtype=torch.float32)
     assert linear_dwt_loss(h, head, h.detach(), head, targets).soft.item() == 0
+
+
+class _Largest(TorchDispatchMode):
+    """The largest tensor that any operation makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        made = [t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
+        self.elements = max(self.elements, *(t.numel() for t in made), 0)
+        return out
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_no_tensor_is_larger_than_one_chunk_of_logits(temperature):
+    torch.manual_seed(0)
+    n, d, v, chunk = 512, 4, 1000, 32
+    h, t = torch.randn(n, d, requires_grad=True), torch.randn(n, d)
+    student, teacher = torch.nn.Linear(d, v), torch.nn.Linear(d, v)
+    with _Largest() as made:
+        loss = linear_dwt_loss(
+            h, student, t, teacher, torch.randint(v, (n,)),
+            temperature=temperature, chunk_size=chunk, measure=True,
+        )  # fmt: skip
+        loss.total.backward()
+    assert made.elements == chunk * v
 
 
 def test_fused_loss_is_right_where_a_probability_underflows():

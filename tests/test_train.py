@@ -17,13 +17,16 @@ import yaml
 from conftest import ROOT
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from dwt import engine
 from dwt import train as training
 from dwt.batches import batch_at
 from dwt.corpus import build_corpus, load_corpus
+from dwt.engine import learning_rate_at
+from dwt.heldout import EVALUATION_SEED, masked_lm_loss
 from dwt.models import load_model
 from dwt.params import load_params, resolve
 from dwt.teachers import TeacherError
-from dwt.train import TrainingError, learning_rate_at, masked_lm_loss, pretrain, vocabulary_of
+from dwt.train import TrainingError, pretrain
 
 WORDS = "the model reads a small piece of text and a teacher guesses what word was there".split()
 
@@ -144,17 +147,102 @@ def test_bfloat16_stays_close_to_float32(study, tmp_path):
     assert {p.dtype for p in weights.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_training_with_a_cold_a_warm_and_no_teacher_cache_gives_the_same_bytes(
+    study, tmp_path, temperature
+):
+    run = changed(resolve("decayed", 0, study), steps=120)  # more than two files of the cache
+    run = replace(run, temperature=temperature)
+    reports = {}
+    for name, teacher in (("none", "off"), ("cold", "auto"), ("warm", "auto")):
+        kept = replace(run, cache={"teacher": teacher, "limit_gb": 1.0})
+        reports[name] = pretrain(kept, directory=tmp_path / name)["teacher_cache"]
+        if name == "none":
+            shutil.rmtree(study.root / "build" / "cache", ignore_errors=True)
+    assert bytes_of(tmp_path / "none") == bytes_of(tmp_path / "cold") == bytes_of(tmp_path / "warm")
+    assert reports["none"] is None
+    assert (reports["cold"]["hits"], reports["cold"]["misses"]) == (0, 120)
+    assert (reports["warm"]["hits"], reports["warm"]["misses"]) == (120, 0)
+    assert reports["warm"]["bytes_read"] == reports["cold"]["bytes_written"] > 0
+    assert reports["warm"]["seconds_saved"] >= 0
+
+
+def test_students_of_one_teacher_share_its_states_and_those_of_another_do_not(study, tmp_path):
+    cached = dict(cache={"teacher": "auto", "limit_gb": 1.0})
+    shutil.rmtree(study.root / "build" / "cache", ignore_errors=True)
+    hits = {}
+    for name, arm in (("first", "normal"), ("second", "strong"), ("third", "remapped")):
+        run = replace(resolve(arm, 0, study), **cached)
+        hits[name] = pretrain(run, directory=tmp_path / name)["teacher_cache"]["hits"]
+    masked_otherwise = changed(replace(resolve("normal", 0, study), **cached), mask_rate=0.2)
+    hits["other masks"] = pretrain(masked_otherwise, directory=tmp_path / "m")["teacher_cache"][
+        "hits"
+    ]
+    assert hits == {"first": 0, "second": 20, "third": 20, "other masks": 0}
+
+
+def test_a_damaged_cache_changes_no_byte_of_the_run(study, tmp_path):
+    run = replace(resolve("normal", 0, study), cache={"teacher": "auto", "limit_gb": 1.0})
+    pretrain(run, directory=tmp_path / "good")
+    for file in (study.root / "build" / "cache").rglob("*.safetensors"):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    with pytest.warns(UserWarning, match="made anew"):
+        pretrain(run, directory=tmp_path / "damaged")
+    assert bytes_of(tmp_path / "good") == bytes_of(tmp_path / "damaged")
+
+
+def test_a_compiler_that_fails_leaves_the_run_as_it_was(study, tmp_path, monkeypatch):
+    run = resolve("normal", 0, study)
+    pretrain(changed(run, compile="off"), directory=tmp_path / "eager")
+
+    def broken(function, **options):
+        def fails(*args):
+            raise RuntimeError("no C++ compiler found")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.warns(UserWarning, match="student runs uncompiled: no C\\+\\+ compiler"):
+        record = pretrain(changed(run, compile="on"), directory=tmp_path / "tried")
+    assert record["compiled"] == []
+    assert bytes_of(tmp_path / "tried") == bytes_of(tmp_path / "eager")
+
+
+def test_a_compiled_run_learns_what_an_eager_one_does(study, tmp_path):
+    run = changed(resolve("normal", 0, study), steps=5)
+    curves = []
+    for setting, compiled in (("off", []), ("on", ["student", "teacher"])):
+        kept = replace(changed(run, compile=setting), cache={"teacher": "off", "limit_gb": 1.0})
+        assert pretrain(kept, directory=tmp_path / setting)["compiled"] == compiled
+        curves.append(pd.read_csv(tmp_path / setting / "history.csv")["gradient_norm"].dropna())
+    assert curves[1].tolist() == pytest.approx(curves[0].tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_device_learns_what_the_cpu_does(study, tmp_path, precision):
+    run = resolve("normal", 0, study)
+    losses = {}
+    for device in ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]:
+        pretrain(changed(run, precision=precision), directory=tmp_path / device, device=device)
+        losses[device] = pd.read_csv(tmp_path / device / "history.csv").hard.iloc[-1]
+    pretrain(run, directory=tmp_path / "reference", device="cpu")
+    reference = pd.read_csv(tmp_path / "reference" / "history.csv").hard.iloc[-1]
+    assert list(losses.values()) == pytest.approx([reference] * len(losses), rel=0.02)
+
+
 def test_held_out_loss_is_torchs_cross_entropy_on_the_full_forward_pass(study):
     corpus = load_corpus(study.path("data"))
     run = resolve("weak-teacher", 0, study)
     model = load_model(run.directory)
     ours = masked_lm_loss(
-        model, corpus.tokens("heldout"), vocabulary_of(corpus), sequences=8, train=run.train
+        model, corpus.tokens("heldout"), corpus.vocabulary, sequences=8, train=run.train
     )
     losses = []
     for step in range(2):
         ids, positions, targets = map(torch.from_numpy, batch_at(
-            corpus.tokens("heldout"), vocabulary_of(corpus), seed=training.EVALUATION_SEED,
+            corpus.tokens("heldout"), corpus.vocabulary, seed=EVALUATION_SEED,
             step=step, batch=4, length=32, mask_rate=0.3,
         ))  # fmt: skip
         labels = torch.full_like(ids, -100).scatter(1, positions, targets)
@@ -235,7 +323,7 @@ def test_a_checkpoint_cut_short_while_being_written_is_not_used(study, tmp_path,
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(study, tmp_path, monkeypatch):
     run = changed(resolve("normal", 0, study), log_every=1, evaluate_every=10, checkpoint_every=3)
-    real = training.linear_dwt_loss
+    real = engine.linear_dwt_loss
     calls = []
 
     def explodes(*args, **kwargs):
@@ -243,7 +331,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(study, tmp_path,
         calls.append(torch.is_grad_enabled())
         return loss._replace(total=loss.total * float("nan")) if sum(calls) == 8 else loss
 
-    monkeypatch.setattr(training, "linear_dwt_loss", explodes)
+    monkeypatch.setattr(engine, "linear_dwt_loss", explodes)
     with pytest.raises(TrainingError, match=r"loss is nan by step 8, learning rate .*state\.pt"):
         pretrain(run, directory=tmp_path / "run")
     assert not (tmp_path / "run").exists()
