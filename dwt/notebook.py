@@ -15,7 +15,7 @@ import torch
 
 from dwt.params import load_params
 
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
 def clean(notebook):
