@@ -28,17 +28,26 @@ class Lessons:
     def __init__(self, run, corpus, engine):
         self.run, self.engine = run, engine
         self.tokens, self.vocabulary = corpus.tokens("train"), corpus.vocabulary
-        self.cache, self.seconds = None, []
+        self.cache, self.seconds, self.compile_teacher = None, [], False
 
-    def open_cache(self):
-        """Read and store the teacher's states from here on; after the engine has been compiled."""
+    def start(self, *, compile_teacher):
+        """Read and store the teacher's states from here on.
+
+        Parameters
+        ----------
+        compile_teacher : bool
+            Whether to compile the teacher, once it is asked: a full cache never asks it.
+        """
+        self.compile_teacher = compile_teacher
+        if self.engine.teacher is not None and self.run.cache["teacher"] == "auto":
+            self._open_cache(compiled=compile_teacher)
+
+    def _open_cache(self, *, compiled):
         run, train, engine = self.run, self.run.train, self.engine
-        if engine.teacher is None or run.cache["teacher"] == "off":
-            return
         masked = masked_per_sequence(train["length"], train["mask_rate"])
         self.cache = TeacherCache(
             run.root / "build" / "cache",
-            key=states_key(run, device=engine.device, compiled="teacher" in engine.compiled),
+            key=states_key(run, device=engine.device, compiled=compiled),
             steps=train["steps"],
             shape=(train["batch"] * masked, engine.teacher.config.hidden_size),
             dtype=torch.bfloat16 if train["precision"] == "bf16" else torch.float32,
@@ -63,6 +72,11 @@ class Lessons:
 
     def ask(self, step, batch):
         """The batch with the teacher's states in it, computed now and stored."""
+        if self.compile_teacher:
+            self.compile_teacher = False
+            self.engine.compile("teacher", batch)
+            if self.cache is not None and "teacher" not in self.engine.compiled:
+                self._open_cache(compiled=False)  # other rounding, other states
         timed = self.cache is not None and len(self.seconds) < TIMED
         started = self._now() if timed else None
         taught = self.engine.teach(batch)

@@ -13,7 +13,7 @@ import torch
 # later run, which finds the code on disk; it saves about 4 s per 10^12 operations
 # (results/benchmarks/cpu.json). The CUDA value is a guess: a minute of compiling against a tenth
 # of the time at 10^14 operations per second.
-COMPILING_PAYS = {"cpu": 1e12, "cuda": 5e16}
+COMPILING_PAYS = {"cpu": 5e11, "cuda": 5e16}
 
 
 def cores():
@@ -48,7 +48,7 @@ def should_compile(setting, *, flops, device):
     """
     if setting == "auto":
         return flops >= COMPILING_PAYS.get(device, float("inf")) and has_compiler(device)
-    return setting == "on"
+    return setting == "on" and flops > 0
 
 
 def ahead(draw, first, last):

@@ -153,19 +153,21 @@ class _Job:
         save_state(self.state, state)
 
     def _compile(self):
-        """Compile the models where it pays."""
+        """Compile the student now and the teacher when it is first asked, where that pays."""
         torch.compiler.reset()  # what an earlier run in this process compiled is of no use
-        train = self.train_settings
-        for which, per_step in {"student": self.student_step, "teacher": self.teacher_step}.items():
-            flops = per_step * train["steps"]
-            if per_step and should_compile(train["compile"], flops=flops, device=self.device.type):
-                self.engine.compile(which, self.lessons.draw(0))
+        setting, steps = self.train_settings["compile"], self.train_settings["steps"]
+        student, teacher = (
+            should_compile(setting, flops=each * steps, device=self.device.type)
+            for each in (self.student_step, self.teacher_step)
+        )
+        if student:
+            self.engine.compile("student", self.lessons.draw(0))
+        self.lessons.start(compile_teacher=teacher)
 
     def train(self):
         """From the current step to the last."""
         train, run = self.train_settings, self.run
         self._compile()
-        self.lessons.open_cache()
         kept = {round(share * train["steps"]) for share in train["keep"]}
         before = self.timing[-1]["seconds"] if self.timing else 0.0
         started = time.perf_counter()
