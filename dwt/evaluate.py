@@ -10,8 +10,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from dwt.batches import batch_at, sequences_in
 from dwt.models import build_model, load_model, logits_at
+from dwt.pairs import minimal_pairs
 from dwt.progress import Progress
-from dwt.tasks import TOKEN_CLASSES, finetune_tasks, minimal_pairs, token_classes
+from dwt.tasks import TOKEN_CLASSES, finetune_tasks, token_classes
 from dwt.train import EVALUATION_SEED, vocabulary_of
 
 METRICS = {
