@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dwt.pairs import FUNCTION_WORDS, draw_pairs, short_sentences
+from dwt.prose import sentences
 from dwt.vocabulary import SPECIAL_TOKENS
 
 TOKEN_CLASSES = (
@@ -17,7 +18,8 @@ TOKEN_CLASSES = (
     "special",
 )
 
-TASKS = ("function-words", "word-order", "section")
+TASKS = ("missing-word", "function-words")
+MISSING = ("the", "a", "of", "to", "and", "is", "for", "in")  # the commonest words of this text
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Task:
         Label k of the frames is `labels[k]`.
     train, validation : DataFrame
         Columns text, pair (None where there is one text), label; no document is in both.
+    at_mask : bool
+        Every text holds one [MASK], and the label is that token's; otherwise the whole text's.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Task:
     labels: tuple
     train: pd.DataFrame
     validation: pd.DataFrame
+    at_mask: bool = False
 
 
 def token_classes(tokenizer):
@@ -65,73 +70,91 @@ def token_classes(tokenizer):
 def finetune_tasks(corpus, *, names=TASKS, examples=1000, seed=0):
     """Classification tasks on held-out text.
 
-    "function-words" and "word-order": is a sentence as somebody wrote it, or has it a wrong
-    function word (two neighbours exchanged)? CoLA's form and metric; word order is SentEval's
-    bigram shift (Conneau et al. 2018). No sentence is there in both versions. "section": is a
-    paragraph of a docstring its summary, or from its Parameters, Returns or Notes?
+    "missing-word": which of eight function words stood where the sentence has [MASK]? The label
+    is what the author wrote. "function-words": is a sentence as somebody wrote it, or has it one
+    wrong function word? CoLA's form and metric (Warstadt et al. 2019); no sentence is there in
+    both versions.
 
     Parameters
     ----------
     corpus : Corpus
     names : sequence of str
-        Which tasks; "section" is left out where the text has no sections.
+        Which tasks.
     examples : int
-        At most so many in train and in validation, every label equally often.
+        At most so many in train, and thrice as many in validation; every label equally often.
     seed : int
-        Draws the documents that validate, and the wrong sentences.
+        Draws the documents that validate, the missing words and the wrong sentences.
 
     Returns
     -------
     list of Task
+
+    Raises
+    ------
+    ValueError
+        For an unknown task, or one that the held-out text is too short for.
     """
     heldout = corpus.heldout()
     tasks = []
     for name in names:
-        if name == "section":
-            if set(heldout.section) >= {"Parameters", "Returns", "Notes"}:
-                tasks.append(_task(name, "accuracy", _sections(heldout), examples, seed))
-        elif name in TASKS:
-            kind = {"function-words": "function-word", "word-order": "word-swap"}[name]
-            rows = _acceptability(short_sentences(heldout), kind, seed)
+        if name == "missing-word":
+            rows = _missing_words(heldout, seed)
+            tasks.append(_task(name, "accuracy", rows, examples, seed, at_mask=True))
+        elif name == "function-words":
+            rows = _acceptability(short_sentences(heldout), seed)
             tasks.append(_task(name, "matthews", rows, examples, seed))
         else:
             raise ValueError(f"{name!r} is not a task; choose from {', '.join(TASKS)}")
     return tasks
 
 
-def _acceptability(text, kind, seed):
+def _missing_words(heldout, seed):
+    """Sentences of 5 to 25 words, [MASK] in place of one of `MISSING`; no sentence twice."""
+    draw = np.random.default_rng([seed, len(MISSING)])
+    rows, seen = [], set()
+    heldout = heldout[heldout.unseen]
+    for document, paragraph in zip(heldout.document, heldout.text, strict=True):
+        for sentence in sentences(paragraph):
+            parts = sentence.split()
+            places = [i for i, part in enumerate(parts) if part in MISSING]
+            # Text about language models has [MASK] of its own.
+            whole = sentence.endswith(".") and "[" not in sentence and sentence not in seen
+            if places and whole and 5 <= len(parts) <= 25:
+                seen.add(sentence)
+                place = places[draw.integers(len(places))]
+                masked = " ".join([*parts[:place], "[MASK]", *parts[place + 1 :]])
+                rows.append((document, masked, parts[place]))
+    return pd.DataFrame(rows, columns=["document", "text", "label"])
+
+
+def _acceptability(text, seed):
     """Of each minimal pair one sentence; of four in a row two have word a in place, two word b."""
     document = dict(zip(text.text, text.document, strict=True))
     rows = []
-    for i, (real, wrong) in enumerate(draw_pairs(list(text.text), kind, len(text), seed)):
+    pairs = draw_pairs(list(text.text), "function-word", len(text), seed)
+    for i, (real, wrong) in enumerate(pairs):
         real_one = i % 4 in (0, 3)
         label = "real" if real_one else "wrong"
         rows.append((document[real], real if real_one else wrong, label))
     return pd.DataFrame(rows, columns=["document", "text", "label"])
 
 
-def _sections(heldout):
-    """Paragraphs of 5 to 25 words and the section they stand in; the summary is the first one."""
-    first = ~heldout.duplicated("document")
-    section = heldout.section.where((heldout.section != "") | ~first, "Summary")
-    rows = heldout[["document", "text"]].assign(label=section)
-    rows = rows[heldout.unseen & section.isin(["Summary", "Parameters", "Returns", "Notes"])]
-    return rows[rows.text.str.split().str.len().between(5, 25)].drop_duplicates("text")
-
-
-def _task(name, metric, rows, examples, seed):
-    """Split by document, one third to validation; every label equally often in each part."""
+def _task(name, metric, rows, examples, seed, *, at_mask=False):
+    """Split by document, half to validation; every label equally often in each part."""
     labels = tuple(sorted(rows.label.unique()))
     draw = np.random.default_rng([seed, TASKS.index(name)])
     documents = draw.permutation(rows.document.unique())
     rows = rows.iloc[draw.permutation(len(rows))]
-    validating = rows.document.isin(documents[: len(documents) // 3])
+    validating = rows.document.isin(documents[: len(documents) // 2])
     parts = []
-    for part in (rows[~validating], rows[validating]):
+    for part, limit in ((rows[~validating], examples), (rows[validating], 3 * examples)):
         part = part.assign(pair=None, label=part.label.map(labels.index))
         if len(labels) < 2 or part.label.nunique() < len(labels):
-            raise ValueError(f"task {name!r}: too little held-out text; raise corpus.heldout")
-        most = min(part.label.value_counts().min(), max(1, examples // len(labels)))
+            raise ValueError(
+                f"task {name!r}: too little held-out text; give more text, a larger "
+                "corpus.heldout, or other evaluate.tasks (params.yaml)"
+            )
+        most = min(part.label.value_counts().min(), max(1, limit // len(labels)))
         part = part[part.groupby("label").cumcount() < most]
         parts.append(part[["text", "pair", "label"]].reset_index(drop=True))
-    return Task(name, metric, labels, *parts)
+    return Task(name, metric, labels, *parts, at_mask)

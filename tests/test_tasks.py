@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dwt.corpus import build_corpus
-from dwt.tasks import TASKS, TOKEN_CLASSES, finetune_tasks, token_classes
+from dwt.tasks import MISSING, TASKS, TOKEN_CLASSES, finetune_tasks, token_classes
 
 
 def test_every_token_has_one_class(tmp_path):
@@ -35,38 +35,61 @@ def test_every_token_has_one_class(tmp_path):
     assert set(token_classes(built.tokenizer())) == set(TOKEN_CLASSES)
 
 
-def test_tasks_are_balanced_and_split_by_document(farm):
-    document = farm.heldout().groupby("text").document.first()
-    for task in finetune_tasks(farm, examples=60):
-        for part in (task.train, task.validation):
+def test_tasks_are_balanced_and_as_large_as_asked(farm):
+    for task in finetune_tasks(farm, examples=16):
+        for part, most in ((task.train, 16), (task.validation, 48)):
             assert list(part.columns) == ["text", "pair", "label"]
             counts = part.label.value_counts()
             assert set(counts.index) == set(range(len(task.labels))) and counts.nunique() == 1
-            assert len(part) <= 60 and part.pair.isna().all()
-        if task.name == "section":
-            train, validation = (set(document[p.text]) for p in (task.train, task.validation))
-            assert train and validation and not train & validation
+            assert len(part) <= most and part.pair.isna().all()
+        assert len(task.train) == 16
 
 
-def test_labels_are_those_of_the_text(farm):
+def test_no_document_is_both_trained_and_scored_on(farm):
     heldout = farm.heldout()
-    real = set(heldout.text)
-    section = heldout.set_index("text").section.replace("", "Summary")
-    for task in finetune_tasks(farm):
-        for part in (task.train, task.validation):
-            labels = part.label.map(dict(enumerate(task.labels)))
-            if task.name == "section":
-                assert (labels.to_numpy() == section[part.text].to_numpy()).all()
-            else:
-                assert (part.text.isin(real) == (labels == "real")).all()
+    of = dict(zip(heldout.text, heldout.document, strict=True))
+    task = finetune_tasks(farm, names=["missing-word"])[0]
+    train, validation = ({of[t] for t in restored(task, p)} for p in (task.train, task.validation))
+    assert train and validation and not train & validation
+
+
+def restored(task, part):
+    return [
+        text.replace("[MASK]", task.labels[label])
+        for text, label in zip(part.text, part.label, strict=True)
+    ]
+
+
+def test_the_label_is_the_word_that_stood_at_the_mask(farm):
+    real = set(farm.heldout().text)
+    task = finetune_tasks(farm, names=["missing-word"])[0]
+    assert sorted(task.labels) == sorted(MISSING) and task.at_mask
+    for part in (task.train, task.validation):
+        assert (part.text.str.count(r"\[MASK\]") == 1).all()
+        assert set(restored(task, part)) <= real
+
+
+def test_a_mask_that_the_text_brings_along_is_no_missing_word(farm):
+    table = farm.heldout()
+    table.loc[1, "text"] = "Replace the token by a [MASK] of the text."
+    task = finetune_tasks(SimpleNamespace(heldout=lambda: table), names=["missing-word"])[0]
+    assert not any("token" in text for text in [*task.train.text, *task.validation.text])
+
+
+def test_a_sentence_is_called_real_when_it_is(farm):
+    real = set(farm.heldout().text)
+    task = finetune_tasks(farm, names=["function-words"])[0]
+    for part in (task.train, task.validation):
+        labels = part.label.map(dict(enumerate(task.labels)))
+        assert (part.text.isin(real) == (labels == "real")).all()
 
 
 def test_no_example_is_from_training_text_or_there_twice(farm):
     heldout = farm.heldout()
     seen = set(heldout.text[~heldout.unseen])
     for task in finetune_tasks(farm):
-        texts = pd.concat([task.train.text, task.validation.text])
-        assert not set(texts) & seen and texts.is_unique
+        texts = pd.concat([task.train, task.validation])
+        assert texts.text.is_unique and not set(restored(task, texts)) & seen
 
 
 def test_tasks_depend_on_the_seed_and_on_nothing_else(farm):
@@ -76,24 +99,18 @@ def test_tasks_depend_on_the_seed_and_on_nothing_else(farm):
     assert first == again and first != other
 
 
-def test_metrics_are_those_of_glue(farm):
+def test_metrics_are_accuracy_and_that_of_cola(farm):
     assert {t.name: t.metric for t in finetune_tasks(farm)} == {
+        "missing-word": "accuracy",
         "function-words": "matthews",
-        "word-order": "matthews",
-        "section": "accuracy",
     }
-
-
-def test_text_without_sections_has_no_section_task(farm):
-    plain = farm.heldout().assign(section="")
-    tasks = finetune_tasks(SimpleNamespace(heldout=lambda: plain))
-    assert [t.name for t in tasks] == ["function-words", "word-order"]
 
 
 def test_too_little_text_says_what_to_raise(farm):
     one = SimpleNamespace(heldout=lambda: farm.heldout().head(4))
-    with pytest.raises(ValueError, match=r"corpus\.heldout"):
-        finetune_tasks(one)
+    for name in TASKS:
+        with pytest.raises(ValueError, match=rf"{name}.*corpus\.heldout"):
+            finetune_tasks(one, names=[name])
 
 
 def test_an_unknown_task_names_the_known_ones(farm):
