@@ -163,7 +163,7 @@ class Evaluate(Section):
     learning_rate: PositiveFloat
     batch: PositiveInt
     examples: PositiveInt
-    tasks: Annotated[list[Literal["function-words", "word-order", "section"]], Field(min_length=1)]
+    tasks: Annotated[list[Literal["missing-word", "function-words"]], Field(min_length=1)]
 
 
 class Scale(Section):

@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from transformers import AutoTokenizer
 
 from dwt.batches import Vocabulary
+from dwt.models import build_model
+from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,3 +40,50 @@ def stream():
     tokens = np.random.default_rng(0).integers(5, 100, 5000).astype(np.uint16)
     tokens[::37] = 3
     return tokens
+
+
+THINGS = ("red", "green", "small", "large", "round", "broken", "quiet", "heavy")
+PLACES = ("garden", "forest", "kitchen", "station", "harbour", "village")
+VERBS = ("opened", "painted", "moved", "covered")
+
+
+def sentence(thing, place, verb):
+    doors = "door of the {} is" if verb == VERBS[0] else "doors of the {} are"
+    return f"The {thing} {doors.format(place)} {verb} by a farmer with this machine."
+
+
+@pytest.fixture(scope="session")
+def farm():
+    """A corpus of 192 documents, each with four paragraphs of one sentence."""
+    rows = []
+    every = [(t, p, v) for t in THINGS for p in PLACES for v in VERBS]
+    for i, (thing, place, verb) in enumerate(every):
+        row = {"document": i, "unseen": i % 8 > 0}
+        rows += [
+            row | {"text": sentence(thing, place, verb)},
+            row | {"text": f"How {thing} the {verb} door of a {place} is to them."},
+            row | {"text": f"Which {place} is {verb} and {thing} for all."},
+            row | {"text": f"It was {verb} in the {thing} {place} after all."},
+        ]
+    return SimpleNamespace(heldout=lambda: pd.DataFrame(rows))
+
+
+SENTENCES = ["the teacher reads.", "a small student learns from the teacher.", "the text."]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory):
+    """80 pieces of `SENTENCES`."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    made = make_tokenizer({"size": 80, "alphabet": 26}, lambda: iter(SENTENCES * 50), root=folder)
+    save_tokenizer(made, folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer):
+    """Two layers of random weights, large enough that inputs show in the outputs."""
+    ids = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
+    vocabulary = Vocabulary(len(tokenizer), ids[2], ids[3], ids[4], tuple(ids))
+    shape = dict(family="modernbert", width=16, heads=2, intermediate=24, initializer_range=0.3)
+    return build_model(shape, layers=2, vocabulary=vocabulary, max_length=64, pad=ids[0]).eval()
