@@ -46,14 +46,10 @@ class Corpus:
     card: dict
 
     @property
-    def special_ids(self):
-        """Ids that are never masked, in the order of `SPECIAL_TOKENS`."""
-        return (self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id)
-
-    @property
     def vocabulary(self):
-        """What masking needs to know of the tokenizer."""
-        return Vocabulary(self.vocab_size, self.cls_id, self.sep_id, self.mask_id, self.special_ids)
+        """What masking needs to know of the tokenizer; `special` ids as in `SPECIAL_TOKENS`."""
+        special = (self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id)
+        return Vocabulary(self.vocab_size, self.cls_id, self.sep_id, self.mask_id, special)
 
     def tokens(self, split):
         """Token ids of one split, `[T]` uint16 and read-only; every document ends with [SEP]."""

@@ -5,13 +5,44 @@ from statistics import median
 
 import torch
 
-from dwt.batches import batch_at, masked_per_sequence
+from dwt.batches import batch_at, masked_per_sequence, sequences_in
 from dwt.cache import TeacherCache
+from dwt.corpus import SPLITS, load_corpus
 from dwt.engine import on_device
 from dwt.schedule import weight_at
 from dwt.teachers import states_key
 
 TIMED = 5  # passes of the teacher that are timed, to tell what the cache saves
+
+
+class TrainingError(RuntimeError):
+    """A run cannot start, or cannot go on."""
+
+
+def open_corpus(run):
+    """The corpus of a run.
+
+    Raises
+    ------
+    TrainingError
+        If there is none, or a split holds too little for the run.
+    """
+    try:
+        corpus = load_corpus(run.corpus_directory)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"no usable corpus in data/{run.scale} ({error}); make it with `dvc repro corpus`"
+        ) from error
+    length = run.train["length"]
+    for split in SPLITS:
+        tokens, need = corpus.tokens(split), run.train["batch"] if split == "train" else 1
+        if sequences_in(tokens, length) < need:
+            raise TrainingError(
+                f"data/{run.scale}/{split}.npy holds {len(tokens):,} tokens, fewer than "
+                f"{need} sequence(s) of {length}; give scales.{run.scale}.corpus more text, or "
+                "lower train.batch or train.length (params.yaml)"
+            )
+    return corpus
 
 
 class Lessons:

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import torch
 
-# Floating-point operations of a run from which on compiling one of its models pays. On two cores
-# of a 2.6 GHz server processor, compiling a six-layer model takes about 35 s once and 3 s in every
-# later run, which finds the code on disk; it saves about 4 s per 10^12 operations
-# (results/benchmarks/cpu.json). The CUDA value is a guess: a minute of compiling against a tenth
-# of the time at 10^14 operations per second.
+# Floating-point operations of a run from which on compiling one of its models pays. At the laptop
+# scale, on a 2.6 GHz server processor, compiling the six-layer student takes about 35 s once and
+# 3 s in every later run, which finds the code on disk, and saves about 4 s per 10^12 operations
+# (`compiling` in results/benchmarks/cpu.json); smaller models compile faster in proportion. The
+# CUDA value is a guess: a minute of compiling against a tenth of the time at 10^14 operations per
+# second.
 COMPILING_PAYS = {"cpu": 5e11, "cuda": 5e16}
 
 

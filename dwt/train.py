@@ -6,38 +6,24 @@ with the same bytes as one that was never stopped.
 
 import json
 import math
-import platform
-import shutil
 import time
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from dwt.batches import masked_per_sequence, sequences_in
-from dwt.checkpoint import load_state, publish, save_state
-from dwt.corpus import build_corpus, load_corpus
+from dwt.batches import masked_per_sequence
+from dwt.corpus import SPLITS, build_corpus
 from dwt.engine import Engine, learning_rate_at
 from dwt.heldout import masked_lm_loss
-from dwt.lessons import Lessons
+from dwt.lessons import Lessons, TrainingError, open_corpus
 from dwt.machine import ahead, set_threads, should_compile
 from dwt.models import build_model, count_parameters, forward_flops
 from dwt.params import digest, resolve
 from dwt.progress import Progress
+from dwt.record import load_state, publish, save_state
 from dwt.remap import remap
 from dwt.teachers import load_teacher, teacher_directory, weights_digest
-
-HISTORY = [
-    "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
-    "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
-    "heldout_loss",
-]  # fmt: skip
-
-
-class TrainingError(RuntimeError):
-    """A run cannot start, or cannot go on."""
 
 
 def pretrain(run, *, directory=None, device=None):
@@ -97,24 +83,8 @@ class _Job:
 
     def __init__(self, run, device):
         self.run, self.device, self.train_settings = run, device, run.train
-        train = run.train
-        try:
-            self.corpus = load_corpus(run.corpus_directory)
-        except (OSError, ValueError) as error:
-            raise TrainingError(
-                f"no usable corpus in data/{run.scale} ({error}); make it with `dvc repro corpus`"
-            ) from error
-        self.tokens = {
-            name: self.corpus.tokens(name) for name in ("train", "heldout", "out-of-domain")
-        }
-        for name, tokens in self.tokens.items():
-            need = train["batch"] if name == "train" else 1
-            if sequences_in(tokens, train["length"]) < need:
-                raise TrainingError(
-                    f"data/{run.scale}/{name}.npy holds {len(tokens):,} tokens, fewer than "
-                    f"{need} sequence(s) of {train['length']}; give scales.{run.scale}.corpus "
-                    "more text, or lower train.batch or train.length (params.yaml)"
-                )
+        train, self.corpus = run.train, open_corpus(run)
+        self.tokens = {split: self.corpus.tokens(split) for split in SPLITS}
         student = build_model(
             run.model, layers=run.layers, vocabulary=self.corpus.vocabulary,
             max_length=train["length"], pad=self.corpus.pad_id, seed=run.seed,
@@ -135,8 +105,7 @@ class _Job:
 
     def resume(self):
         """Take up the last checkpoint, if there is one."""
-        state = load_state(self.state, self.device)
-        if state is None:
+        if (state := load_state(self.state, self.device)) is None:
             return
         self.engine.student.load_state_dict(state["model"])
         self.engine.optimizer.load_state_dict(state["optimizer"])
@@ -253,46 +222,28 @@ class _Job:
 
     def finish(self, directory):
         """Write the finished run in one go, then drop what resuming needed."""
-        run, cache = self.run, self.lessons.cache
-        partial = directory.with_name(f"{directory.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        many = self.train_settings["final_sequences"]
-        self.engine.student.save_pretrained(partial)
-        self.corpus.tokenizer().save_pretrained(partial)
-        pd.DataFrame(self.rows, columns=HISTORY).to_csv(
-            partial / "history.csv", index=False, float_format="%.9g"
-        )
-        pd.DataFrame(self.timing).to_csv(partial / "timing.csv", index=False)
-        settings = run.settings()
+        train, cache = self.train_settings, self.lessons.cache
+        many = train["final_sequences"]
         record = {
             "digest": self.digest,
-            **settings,
+            **self.run.settings(),
             "parameters": count_parameters(self.engine.student),
             "steps": self.step,
-            "tokens": self.step * settings["train"]["batch"] * settings["train"]["length"],
+            "tokens": self.step * train["batch"] * train["length"],
             "student_flops": self.step * self.student_step,
             "teacher_flops": self.teacher_flops,
             "heldout_loss": self._loss_on("heldout", many),
             "out_of_domain_loss": self._loss_on("out-of-domain", many),
             "remapped": self.copied,
             "seconds": self.timing[-1]["seconds"],
-            "threads": torch.get_num_threads(),
             "compiled": sorted(self.engine.compiled),
             "teacher_cache": cache and cache.report()._asdict(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
-            "versions": {
-                "python": platform.python_version(),
-                **{name: metadata.version(name) for name in ("torch", "transformers", "numpy")},
-            },
         }
-        (partial / "run.json").write_text(json.dumps(record, indent=1))
-        if (self.state / "kept").is_dir():
-            for kept in (self.state / "kept").iterdir():
-                shutil.copytree(kept, partial / kept.name)
-        publish(partial, directory)
-        shutil.rmtree(self.state, ignore_errors=True)
-        return record
+        return publish(
+            directory, record, model=self.engine.student, tokenizer=self.corpus.tokenizer(),
+            rows=self.rows, timing=self.timing, state=self.state,
+        )  # fmt: skip
 
 
 def _dropout_seed(seed, step):

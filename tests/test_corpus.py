@@ -124,7 +124,7 @@ def test_transformers_loads_the_tokenizer_with_bert_special_tokens(settings, tmp
     corpus = build(settings, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(corpus.directory)
     assert len(tokenizer) == corpus.vocab_size <= 150
-    assert tuple(tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))) == corpus.special_ids
+    assert tuple(tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))) == corpus.vocabulary.special
     assert tokenizer.mask_token_id == corpus.mask_id and tokenizer.pad_token_id == corpus.pad_id
     pair = tokenizer("The cat", "the DOG")
     assert tokenizer.decode(pair["input_ids"]) == "[CLS] the cat [SEP] the dog [SEP]"
@@ -282,7 +282,7 @@ def test_a_given_vocabulary_file_is_used_as_it_is(settings, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     corpus = build(settings | {"vocabulary": {"file": "vocab.txt"}}, tmp_path)
     assert corpus.vocab_size == len(vocabulary)
-    assert corpus.special_ids == tuple(map(vocabulary.index, SPECIAL_TOKENS))
+    assert corpus.vocabulary.special == tuple(map(vocabulary.index, SPECIAL_TOKENS))
     assert corpus.tokenizer().tokenize("The cat.") == ["the", "c", "##a", "##t", "."]
 
 
