@@ -1,4 +1,4 @@
-# make study | make test | make lab: each makes its own .venv first.
+# make study | make test | make lab | make bench: each makes its own .venv first.
 PYTHON ?= python3
 # Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
@@ -8,7 +8,7 @@ ready := .venv/.ready
 # JupyterLab does not start for root, as in a container, unless told that this is meant.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study test lab clean
+.PHONY: study test lab bench clean
 
 study: $(ready)
 	@python -m dwt.pipeline $(JOBS)
@@ -19,6 +19,9 @@ test: $(ready)
 
 lab: $(ready)
 	jupyter lab --notebook-dir=notebooks $(as_root)
+
+bench: $(ready)
+	python benchmarks/throughput.py
 
 # torch first: whatever build of the pinned version is at hand satisfies everything after it.
 $(ready): pyproject.toml constraints.txt

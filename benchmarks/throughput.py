@@ -6,6 +6,7 @@ results/benchmarks/<device>.json, the figure beside it and the tables of benchma
 
 import gc
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -16,199 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from contestants import CONTESTANTS, ROOT, Naive, Ours, Setting, shapes
+from report import draw, write_tables
+from torch.profiler import ProfilerActivity, profile
 
-from dwt.batches import Vocabulary, batch_at, masked_per_sequence
-from dwt.cache import TeacherCache
-from dwt.engine import Engine, on_device
-from dwt.machine import ahead, set_threads, should_compile
-from dwt.models import build_model, forward_flops
-from dwt.params import load_params
+from dwt.machine import set_threads
+from dwt.models import count_parameters
 
-ROOT = Path(__file__).resolve().parents[1]
-CONTESTANTS = {
-    "naive": "transformers Trainer, both models on every position",
-    "online": "dwt, teacher computed at each step",
-    "cached": "dwt, teacher's states from the cache",
-    "alone": "dwt, student without a teacher",
-}
-PAPER = dict(family="distilbert", width=768, heads=12, intermediate=3072)
-MIDDLE = dict(family="distilbert", width=512, heads=8, intermediate=2048)
-TRAIN = dict(
-    learning_rate=1e-4, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0, accumulate=1,
-    compile="auto", length=128,
-)  # fmt: skip
-
-
-def shapes(device):
-    """The three settings that are timed.
-
-    `steps` is how long such a run is, which decides what is compiled; `timed` how many steps one
-    turn of a contestant takes here.
-    """
-    laptop, cuda = load_params(ROOT / "params.yaml").scales["laptop"], device == "cuda"
-    return {
-        "laptop": dict(
-            model=laptop.model.model_dump(), vocabulary=laptop.corpus.vocabulary.size,
-            mask_rate=laptop.train.mask_rate, batch=laptop.train.batch, steps=laptop.train.steps,
-            timed=20,
-        ),
-        "paper": dict(
-            model=PAPER, vocabulary=30_522, mask_rate=0.15, batch=128 if cuda else 8,
-            steps=4_700_000, timed=20 if cuda else 2,
-        ),
-        "gpu": dict(
-            model=MIDDLE, vocabulary=16_384, mask_rate=0.15, batch=256 if cuda else 8,
-            steps=50_000, timed=20 if cuda else 3,
-        ),
-    }  # fmt: skip
-
-
-class NaiveTrainer(Trainer):
-    """Distillation as it is usually written: two full forward passes and a KL term."""
-
-    def __init__(self, *args, teacher, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.teacher = teacher
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        outputs = model(**inputs)
-        with torch.no_grad():
-            taught = self.teacher(input_ids=inputs["input_ids"]).logits
-        masked = inputs["labels"] != -100
-        soft = F.kl_div(
-            F.log_softmax(outputs.logits[masked].float(), dim=-1),
-            F.softmax(taught[masked].float(), dim=-1),
-            reduction="batchmean",
-        )
-        loss = outputs.loss + soft
-        return (loss, outputs) if return_outputs else loss
-
-
-class Setting:
-    """One shape at one precision on one device: models, batches, and a way to time contestants."""
-
-    def __init__(self, shape, *, precision, device, batch=None):
-        self.shape, self.device = shape, torch.device(device)
-        self.batch = batch or shape["batch"]
-        self.train = TRAIN | dict(precision=precision, mask_rate=shape["mask_rate"])
-        self.vocabulary = Vocabulary(shape["vocabulary"], 2, 3, 4, (0, 1, 2, 3, 4))
-        rng = np.random.default_rng(0)
-        length = self.train["length"]
-        # Random tokens: what they are changes no timing. Enough of them for 64 batches.
-        self.tokens = rng.integers(5, shape["vocabulary"], 64 * self.batch * length).astype("u2")
-        self.masked = masked_per_sequence(length, shape["mask_rate"])
-
-    def model(self, layers):
-        return build_model(
-            self.shape["model"], layers=layers, vocabulary=self.vocabulary,
-            max_length=self.train["length"], seed=layers,
-        )  # fmt: skip
-
-    def teacher(self):
-        return self.model(4).eval().requires_grad_(False).to(self.device)
-
-    def draw(self, step):
-        return batch_at(
-            self.tokens, self.vocabulary, seed=0, step=step, batch=self.batch,
-            length=self.train["length"], mask_rate=self.train["mask_rate"],
-        )  # fmt: skip
-
-    def flops(self, layers):
-        """Of one forward pass, output layer on masked positions only."""
-        config = self.model(layers).config
-        shape = dict(batch=self.batch, length=self.train["length"], masked=self.masked)
-        return forward_flops(config, **shape)
-
-    def wait(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-class Ours:
-    """dwt's engine, driven as `dwt.train` drives it."""
-
-    def __init__(self, setting, kind, folder):
-        self.setting, self.kind = setting, kind
-        taught = kind != "alone"
-        teacher = setting.teacher() if taught else None
-        self.engine = Engine(setting.model(6), teacher, train=setting.train, device=setting.device)
-        steps = setting.shape["steps"]
-        flops = {"student": 3 * setting.flops(6), "teacher": setting.flops(4) if taught else 0}
-        for which, per_step in flops.items():
-            if per_step and should_compile(
-                "auto", flops=per_step * steps, device=setting.device.type
-            ):
-                self.engine.compile(which, self._draw(0))
-        if kind == "cached":
-            rows, bf16 = setting.batch * setting.masked, setting.train["precision"] == "bf16"
-            self.cache = TeacherCache(
-                folder, key="bench", steps=setting.shape["timed"],
-                shape=(rows, teacher.config.hidden_size),
-                dtype=torch.bfloat16 if bf16 else torch.float32, limit_bytes=20e9,
-            )  # fmt: skip
-            for step in range(setting.shape["timed"]):
-                taught = self.engine.teach(self._draw(step))
-                self.cache.put(step, taught, seconds=0.0)
-
-    def _draw(self, step):
-        return on_device(self.setting.draw(step), self.setting.device)
-
-    def _draw_taught(self, step):
-        return on_device(self.setting.draw(step), self.setting.device, self.cache.get(step))
-
-    def __call__(self, steps):
-        """Seconds per step over `steps` steps, the first of them not counted."""
-        weights = dict(hard_weight=1.0, soft_weight=float(self.kind != "alone"))
-        draw = self._draw_taught if self.kind == "cached" else self._draw
-        for step, batch in ahead(draw, 0, steps):
-            if self.kind == "online":
-                batch = batch._replace(taught=self.engine.teach(batch))
-            self.engine.step(batch, learning_rate=1e-4, **weights)
-            if step == 0:
-                self.setting.wait()
-                started = time.perf_counter()
-        self.setting.wait()
-        return (time.perf_counter() - started) / (steps - 1)
-
-
-class Naive:
-    """The Trainer, on the same batches, masked beforehand."""
-
-    def __init__(self, setting, kind, folder):
-        self.setting = setting
-        self.examples = []
-        for step in range(setting.shape["timed"]):
-            ids, positions, targets = map(torch.from_numpy, setting.draw(step))
-            labels = torch.full_like(ids, -100).scatter(1, positions, targets)
-            self.examples += [dict(input_ids=i, labels=y) for i, y in zip(ids, labels, strict=True)]
-        self.folder, self.model, self.taught_by = folder, setting.model(6), setting.teacher()
-
-    def __call__(self, steps):
-        clock = _Clock(self.setting)
-        arguments = TrainingArguments(
-            output_dir=str(self.folder), max_steps=steps, report_to=[], disable_tqdm=True,
-            per_device_train_batch_size=self.setting.batch, learning_rate=1e-4, max_grad_norm=1.0,
-            bf16=self.setting.train["precision"] == "bf16", save_strategy="no",
-            logging_strategy="no", use_cpu=self.setting.device.type == "cpu",
-        )  # fmt: skip
-        trainer = NaiveTrainer(
-            self.model, arguments, train_dataset=self.examples, callbacks=[clock],
-            teacher=self.taught_by,
-        )  # fmt: skip
-        trainer.train()
-        return (clock.last - clock.first) / (steps - 1)
-
-
-class _Clock(TrainerCallback):
-    def __init__(self, setting):
-        self.setting, self.first = setting, None
-
-    def on_step_end(self, *args, **kwargs):
-        self.setting.wait()
-        self.last = time.perf_counter()
-        self.first = self.first or self.last
+ROUNDS = 7
+MEMORY_BATCH = 64
 
 
 def contestant(setting, kind, folder):
@@ -230,7 +47,7 @@ def best_product(setting):
     return best
 
 
-def time_setting(setting, *, rounds):
+def time_setting(setting, *, rounds=ROUNDS):
     """All contestants, `rounds` turns each, one after the other."""
     torch.compiler.reset()
     with tempfile.TemporaryDirectory() as folder:
@@ -283,9 +100,8 @@ def peak_memory(name, kind, *, batch, precision, device):
     """
     setting = Setting(shapes(device)[name], precision=precision, device=device, batch=batch)
     setting.shape["timed"] = 2
-    student, teacher = (
-        sum(p.numel() for p in setting.model(layers).parameters()) for layers in (6, 4)
-    )
+    with torch.device("meta"):  # no weights
+        student, teacher = (count_parameters(setting.model(layers)) for layers in (6, 4))
     gc.collect()
     start = _resident("VmRSS") if device == "cpu" else 0
     with tempfile.TemporaryDirectory() as folder:
@@ -303,28 +119,86 @@ def _resident(which):
 
 
 def growth(setting):
-    """How time and memory grow: twice the steps, twice the text."""
-    with tempfile.TemporaryDirectory() as folder:
-        racer = contestant(setting, "online", folder)
-        racer(5)
-        once, twice, text, memory = [], [], [], []
-        for _ in range(5):
-            memory.append(_resident("VmRSS") if setting.device.type == "cpu" else
-                          torch.cuda.memory_allocated())  # fmt: skip
-            once.append(40 * racer(41))
-            twice.append(80 * racer(81))
-            short, setting.tokens = setting.tokens, np.concatenate([setting.tokens] * 2)
-            text.append(40 * racer(41))
-            setting.tokens = short
+    """How time and memory grow: twice the steps, twice the text; whole runs, not single steps."""
+    once, twice, text, memory = [], [], [], []
+    racer = Ours(setting, "online", None)
+    racer(5)
+    for _ in range(ROUNDS):
+        memory.append(_in_use(setting))
+        once.append(40 * racer(41))
+        twice.append(80 * racer(81))
+        short, setting.tokens = setting.tokens, np.concatenate([setting.tokens] * 2)
+        text.append(40 * racer(41))
+        setting.tokens = short
     return {
         "seconds_of_twice_the_steps": _spread(np.array(twice) / np.array(once)),
         "seconds_with_twice_the_text": _spread(np.array(text) / np.array(once)),
-        "memory_after_700_steps_over_before": _spread([memory[-1] / memory[0]])[0],
+        "memory_after_over_before": _spread([memory[-1] / memory[0]])[0],
+        "steps_between": (ROUNDS - 1) * 163,
     }
 
 
+def _in_use(setting):
+    cpu = setting.device.type == "cpu"
+    return _resident("VmRSS") if cpu else torch.cuda.memory_allocated()
+
+
+def compiling(setting):
+    """What compiling the student costs, from nothing and from code on disk, and what it saves."""
+    found = {"flops_per_step": 3 * setting.flops(6)}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "compile"]
+        for name in ("seconds_from_nothing", "seconds_from_disk"):
+            said = subprocess.run(
+                command, check=True, capture_output=True, text=True,
+                env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": folder},
+            )  # fmt: skip
+            found[name] = float(said.stdout.split()[-1])
+    eager, compiled = (Ours(setting, "alone", None, compile=c) for c in ("off", "on"))
+    saved = []
+    for racer in (eager, compiled):
+        racer(5)
+    for _ in range(ROUNDS):
+        saved.append(eager(20) - compiled(20))
+    found["seconds_saved_per_step"] = _spread(saved)
+    found["seconds_saved_per_1e12_flops"] = float(
+        f"{1e12 * np.median(saved) / found['flops_per_step']:.3g}"
+    )
+    return found
+
+
+def seconds_to_compile(setting):
+    """Of the student's forward and backward pass, in a new process."""
+    eager = Ours(setting, "alone", None, compile="off")
+    eager(2)
+    started = time.perf_counter()
+    eager.engine.compile("student", eager.draw(0))
+    return time.perf_counter() - started
+
+
+def where_time_goes(setting, *, most=8):
+    """Share of the CPU's (or GPU's) time per operation, in steps of two contestants."""
+    found = {}
+    cuda = setting.device.type == "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("naive", "cached"):
+            racer = contestant(setting, kind, folder)
+            racer(3)
+            what = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+            with profile(activities=what) as watched:
+                racer(6)
+            key = "self_device_time_total" if cuda else "self_cpu_time_total"
+            rows = sorted(watched.key_averages(), key=lambda r: -getattr(r, key))
+            total = sum(getattr(r, key) for r in rows)
+            found[kind] = {
+                "milliseconds_per_step": float(f"{total / 6e3:.4g}"),
+                "shares": {r.key: round(getattr(r, key) / total, 3) for r in rows[:most]},
+            }
+    return found
+
+
 def measure(device):
-    """Everything; minutes."""
+    """Everything: a quarter of an hour on two cores."""
     found = {
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "versions": {
@@ -336,63 +210,50 @@ def measure(device):
     for name, shape in shapes(device).items():
         for precision in ("fp32", "bf16"):
             setting = Setting(shape, precision=precision, device=device)
-            found["shapes"].setdefault(name, {})[precision] = time_setting(setting, rounds=7)
-            print(name, precision, *rows_of(found, name, precision), sep="\n", flush=True)
+            found["shapes"].setdefault(name, {})[precision] = time_setting(setting)
+            print(name, precision, json.dumps(found["shapes"][name][precision]), flush=True)
             gc.collect()
-    batch = 64
-    found["memory"] = {
-        "shape": "paper",
-        "batch": batch,
-        "precision": "fp32" if device == "cpu" else "bf16",
-    }
+    laptop = Setting(shapes(device)["laptop"], precision="fp32", device=device)
+    found["growth"] = growth(laptop)
+    found["compiling"] = compiling(laptop)
+    found["profile"] = where_time_goes(laptop)
+    precision = "fp32" if device == "cpu" else "bf16"
+    found["memory"] = {"shape": "paper", "batch": MEMORY_BATCH, "precision": precision, "bytes": {}}
     for kind in CONTESTANTS:
-        command = [
-            sys.executable,
-            __file__,
-            "memory",
-            kind,
-            str(batch),
-            found["memory"]["precision"],
-        ]
+        command = [sys.executable, __file__, "memory", kind, precision]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found["memory"][kind] = int(said.split()[-1])
-    setting = Setting(shapes(device)["laptop"], precision="fp32", device=device)
-    found["growth"] = growth(setting)
+        found["memory"]["bytes"][kind] = int(said.split()[-1])
     return found
 
 
 def _processor():
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name") and line.split(":")[1].strip() not in ("", "unknown"):
-            return f"CPU: {line.split(':')[1].strip()}"
-    return f"CPU: {platform.machine()}"
-
-
-def rows_of(found, name, precision):
-    """One Markdown table row per contestant."""
-    setting = found["shapes"][name][precision]
-    for kind, words in CONTESTANTS.items():
-        it = setting["contestants"][kind]
-        yield (
-            f"| {words} | {it['tokens_per_second'][0]:,.0f} | {it['speedup'][0]:.2f} "
-            f"({it['speedup'][1]:.2f} to {it['speedup'][2]:.2f}) | {it['step_over_alone'][0]:.2f} "
-            f"| {100 * it['flops_share'][0]:.0f} % |"
-        )
+            return f"CPU, {line.split(':')[1].strip()}"
+    return f"CPU, {platform.machine()}"
 
 
 def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     set_threads("auto")
     if sys.argv[1:2] == ["memory"]:
-        kind, batch, precision = sys.argv[2:]
-        print(peak_memory("paper", kind, batch=int(batch), precision=precision, device=device))
+        kind, precision = sys.argv[2:]
+        print(peak_memory("paper", kind, batch=MEMORY_BATCH, precision=precision, device=device))
         return
+    if sys.argv[1:2] == ["compile"]:
+        setting = Setting(shapes(device)["laptop"], precision="fp32", device=device)
+        print(seconds_to_compile(setting))
+        return
+    if sys.argv[1:]:
+        sys.exit("usage: python benchmarks/throughput.py")
     found = measure(device)
     name = "cpu" if device == "cpu" else found["device"].split()[-1].lower()
     file = ROOT / "results" / "benchmarks" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {file.relative_to(ROOT)}")
+    draw(found, file.with_suffix(".svg"))
+    write_tables()
+    print(f"written: {file.relative_to(ROOT)}, a figure beside it, tables in benchmarks/README.md")
 
 
 if __name__ == "__main__":

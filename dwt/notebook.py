@@ -10,7 +10,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import nbformat
 import torch
 
 from dwt.params import load_params
@@ -30,6 +29,8 @@ def clean(notebook):
     nbformat.NotebookNode
         A new one, of format 4.4, which has no cell ids.
     """
+    import nbformat  # here, as it takes a second, and every stage imports this module
+
     cells = []
     for cell in notebook.cells:
         kept = {"cell_type": cell.cell_type, "source": cell.source, "metadata": {}}
@@ -45,6 +46,8 @@ def clean(notebook):
 
 def clean_all(source, target):
     """Write the cleaned copy of every notebook of folder `source` into folder `target`."""
+    import nbformat
+
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(source).glob("*.ipynb")):

@@ -5,6 +5,8 @@ and ends with a plain `dvc repro`, which finds everything up to date. The number
 `dvc repro` alone: a run uses the same number of threads however many run beside it.
 """
 
+import itertools
+import json
 import os
 import re
 import subprocess
@@ -16,7 +18,7 @@ import networkx as nx
 import torch
 from dvc.repo import Repo
 
-from dwt.params import ParamsError, load_params
+from dwt.params import ParamsError, load_params, resolve
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
@@ -53,14 +55,19 @@ def is_up_to_date():
 def run_all(graph, *, jobs):
     """Run the stages of a graph, each after those it waits for; start none after a failure.
 
+    Of the stages that are ready, those that most others wait for in turn start first, so that no
+    core is left idle at the end by one long chain.
+
     Returns
     -------
     str or None
         The stage that failed first, and why.
     """
-    waiting = {
-        name: set(graph.predecessors(name)) for name in nx.lexicographical_topological_sort(graph)
-    }
+    behind = {}  # stages in the longest chain that starts here
+    for name in reversed(list(nx.topological_sort(graph))):
+        behind[name] = 1 + max((behind[after] for after in graph.successors(name)), default=0)
+    order = sorted(graph, key=lambda name: (-behind[name], name))
+    waiting = {name: set(graph.predecessors(name)) for name in order}
     failed, running = None, {}
     with ThreadPoolExecutor(jobs) as pool:
         while running or (waiting and not failed):
@@ -133,12 +140,32 @@ def cause(said):
     return said[errors[-1].start() :].partition("\n\n")[0].strip()
 
 
+def cache_report(params):
+    """What the teachers' cache did for the students, as one line; None where it was not used."""
+    found = []
+    for arm, seed in itertools.product(params.arms, params.seeds):
+        file = resolve(arm, seed, params).directory / "run.json"
+        report = json.loads(file.read_text())["teacher_cache"] if file.is_file() else None
+        found += [report] if report else []
+    steps = sum(r["hits"] + r["misses"] for r in found)
+    if not steps:
+        return None
+    hits, size = (sum(r[key] for r in found) for key in ("hits", "bytes_written"))
+    saved = sum(r["seconds_saved"] for r in found)
+    return (
+        f"Teacher cache: {hits:,} of {steps:,} steps read from it ({100 * hits / steps:.0f} %), "
+        f"{size / 1e9:.2f} GB written, about {saved:.0f} s of computing saved."
+    )
+
+
 def say_answer(params):
-    """Print the study's answer and where its figures are."""
+    """Print the study's answer, where its figures are, and what the teachers' cache spared."""
     print("\n" + params.path("results", "answer.md").read_text(encoding="utf-8"))
     print(
         "Tables and figures:", *sorted(map(str, params.path("results").glob("*.svg"))), sep="\n  "
     )
+    if report := cache_report(params):
+        print(report)
 
 
 def jobs_from(words):

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import nbformat
+import networkx
 import pytest
 import yaml
 from conftest import ROOT, run
 
+from dwt import pipeline
 from dwt.notebook import clean
 from dwt.pipeline import cause, default_jobs
 
@@ -204,3 +206,19 @@ def test_cleaning_removes_all_that_saving_changes():
     assert clean(saved) == clean(notebook)
     saved.cells[-1].source += "\n1 + 1"
     assert clean(saved) != clean(notebook)
+
+
+def test_every_stage_runs_after_those_it_waits_for_and_long_chains_start_first(monkeypatch):
+    chain = [("train-1", "score-1"), ("train-2", "score-2"), ("score-1", "end"), ("score-2", "end")]
+    graph = networkx.DiGraph([*chain, ("start", "train-1"), ("start", "train-2")])
+    graph.add_edge("a-side-show", "end")
+    ran = []
+    monkeypatch.setattr(pipeline, "_run", ran.append)
+    assert pipeline.run_all(graph, jobs=1) is None
+    assert ran == ["start", "train-1", "train-2", "a-side-show", "score-1", "score-2", "end"]
+
+
+def test_after_a_failure_no_stage_starts(monkeypatch):
+    graph = networkx.DiGraph([("a", "b"), ("b", "c")])
+    monkeypatch.setattr(pipeline, "_run", lambda name: "no text" if name == "b" else None)
+    assert pipeline.run_all(graph, jobs=2) == "stage b failed: no text"

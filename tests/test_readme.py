@@ -1,5 +1,6 @@
 """The README says what the committed tables say."""
 
+import json
 import re
 
 import pandas as pd
@@ -30,6 +31,24 @@ def test_the_finding_is_the_committed_answer():
     assert len(said) >= 3
     for line in said:
         assert line in README
+
+
+def step_row(found, shape, precision):
+    """What a step costs, as the README shows it."""
+    kinds = found["shapes"][shape][precision]["contestants"]
+    rates = (f"{kinds[k]['tokens_per_second'][0]:,.0f}" for k in ("naive", "online", "cached"))
+    cached = kinds["cached"]
+    return (
+        f"| {shape}, {precision} | {' | '.join(rates)} | {cached['speedup'][0]:.2f} | "
+        f"{cached['step_over_alone'][0]:.2f} |"
+    )
+
+
+def test_the_table_of_step_costs_is_that_of_the_benchmark():
+    found = json.loads((ROOT / "results" / "benchmarks" / "cpu.json").read_text())
+    rows = {step_row(found, s, p) for s in found["shapes"] for p in found["shapes"][s]}
+    shown = {line for line in README.splitlines() if re.match(r"\| \w+, (fp32|bf16) \|", line)}
+    assert shown == rows
 
 
 def test_every_file_the_readme_links_to_exists():

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 
@@ -56,6 +57,15 @@ def test_it_leaves_tables_figures_claims_and_says_the_answer(study):
     said = (study / "said.txt").read_text()
     assert (results / "answer.md").read_text().strip() in said
     assert "teacher-quality.svg" in said
+
+
+def test_it_says_what_the_teacher_cache_did(study):
+    said = (study / "said.txt").read_text()
+    hits, steps = re.search(r"Teacher cache: ([\d,]+) of ([\d,]+) steps read", said).groups()
+    # Six arms ask at each of 20 steps; remapped-hard, without a soft loss, never asks.
+    assert int(steps) == 6 * 2 * 20
+    # `normal`, `strong`, `decayed` and `remapped` share a teacher: three of the four may read.
+    assert 0 < int(hits) <= 3 * 2 * 20
 
 
 def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(study):

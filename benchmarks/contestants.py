@@ -1,0 +1,204 @@
+"""Who is timed: our engine in three ways, and what a user would write with transformers alone."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from dwt.batches import Vocabulary, batch_at, masked_per_sequence
+from dwt.cache import TeacherCache
+from dwt.engine import Engine, on_device
+from dwt.machine import ahead, should_compile
+from dwt.models import build_model, forward_flops
+from dwt.params import load_params
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTESTANTS = ("naive", "online", "cached", "alone")  # report.py says what each is
+PAPER = dict(family="distilbert", width=768, heads=12, intermediate=3072)
+MIDDLE = dict(family="distilbert", width=512, heads=8, intermediate=2048)
+TRAIN = dict(
+    learning_rate=1e-4, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0, accumulate=1,
+    compile="auto", length=128,
+)  # fmt: skip
+
+
+def shapes(device):
+    """The three settings that are timed.
+
+    `steps` is how long such a run is, which decides what is compiled; `timed` how many steps one
+    turn of a contestant takes here.
+    """
+    laptop, cuda = load_params(ROOT / "params.yaml").scales["laptop"], device == "cuda"
+    return {
+        "laptop": dict(
+            model=laptop.model.model_dump(), vocabulary=laptop.corpus.vocabulary.size,
+            mask_rate=laptop.train.mask_rate, batch=laptop.train.batch, steps=laptop.train.steps,
+            timed=20,
+        ),
+        "paper": dict(
+            model=PAPER, vocabulary=30_522, mask_rate=0.15, batch=128 if cuda else 8,
+            steps=4_700_000, timed=20 if cuda else 2,
+        ),
+        "gpu": dict(
+            model=MIDDLE, vocabulary=16_384, mask_rate=0.15, batch=256 if cuda else 8,
+            steps=50_000, timed=20 if cuda else 3,
+        ),
+    }  # fmt: skip
+
+
+class NaiveTrainer(Trainer):
+    """Distillation as it is usually written: two full forward passes and a KL term."""
+
+    def __init__(self, *args, teacher, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.teacher = teacher
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs)
+        with torch.no_grad():
+            taught = self.teacher(input_ids=inputs["input_ids"]).logits
+        masked = inputs["labels"] != -100
+        soft = F.kl_div(
+            F.log_softmax(outputs.logits[masked].float(), dim=-1),
+            F.softmax(taught[masked].float(), dim=-1),
+            reduction="batchmean",
+        )
+        loss = outputs.loss + soft
+        return (loss, outputs) if return_outputs else loss
+
+
+class Setting:
+    """One shape at one precision on one device: models, batches, and a way to time contestants."""
+
+    def __init__(self, shape, *, precision, device, batch=None):
+        self.shape, self.device = shape, torch.device(device)
+        self.batch = batch or shape["batch"]
+        self.train = TRAIN | dict(precision=precision, mask_rate=shape["mask_rate"])
+        self.vocabulary = Vocabulary(shape["vocabulary"], 2, 3, 4, (0, 1, 2, 3, 4))
+        rng = np.random.default_rng(0)
+        length = self.train["length"]
+        # What the tokens are changes no timing: random ones, enough for 64 batches.
+        self.tokens = rng.integers(5, shape["vocabulary"], 64 * self.batch * length).astype("u2")
+        self.masked = masked_per_sequence(length, shape["mask_rate"])
+
+    def model(self, layers):
+        return build_model(
+            self.shape["model"], layers=layers, vocabulary=self.vocabulary,
+            max_length=self.train["length"], seed=layers,
+        )  # fmt: skip
+
+    def teacher(self):
+        return self.model(4).eval().requires_grad_(False).to(self.device)
+
+    def draw(self, step):
+        return batch_at(
+            self.tokens, self.vocabulary, seed=0, step=step, batch=self.batch,
+            length=self.train["length"], mask_rate=self.train["mask_rate"],
+        )  # fmt: skip
+
+    def flops(self, layers):
+        """Of one forward pass, output layer on masked positions only."""
+        with torch.device("meta"):  # no weights
+            config = self.model(layers).config
+        shape = dict(batch=self.batch, length=self.train["length"], masked=self.masked)
+        return forward_flops(config, **shape)
+
+    def wait(self):
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+class Ours:
+    """dwt's engine, driven as `dwt.train` drives it."""
+
+    def __init__(self, setting, kind, folder, *, compile="auto"):
+        self.setting, self.kind = setting, kind
+        taught = kind != "alone"
+        teacher = setting.teacher() if taught else None
+        self.engine = Engine(setting.model(6), teacher, train=setting.train, device=setting.device)
+        steps = setting.shape["steps"]
+        flops = {"student": 3 * setting.flops(6), "teacher": setting.flops(4) if taught else 0}
+        for which, per_step in flops.items():
+            if per_step and should_compile(
+                "auto", flops=per_step * steps, device=setting.device.type
+            ):
+                self.engine.compile(which, self.draw(0))
+        if kind == "cached":
+            rows, bf16 = setting.batch * setting.masked, setting.train["precision"] == "bf16"
+            self.cache = TeacherCache(
+                folder, key="bench", steps=setting.shape["timed"],
+                shape=(rows, teacher.config.hidden_size),
+                dtype=torch.bfloat16 if bf16 else torch.float32, limit_bytes=20e9,
+            )  # fmt: skip
+            for step in range(setting.shape["timed"]):
+                taught = self.engine.teach(self.draw(step))
+                self.cache.put(step, taught, seconds=0.0)
+
+    def draw(self, step):
+        return on_device(self.setting.draw(step), self.setting.device)
+
+    def draw_taught(self, step):
+        return on_device(self.setting.draw(step), self.setting.device, self.cache.get(step))
+
+    def __call__(self, steps):
+        """Seconds per step over `steps` steps, the first of them not counted."""
+        weights = dict(hard_weight=1.0, soft_weight=float(self.kind != "alone"))
+        draw = self.draw_taught if self.kind == "cached" else self.draw
+        for step, batch in ahead(draw, 0, steps):
+            if self.kind == "online":
+                batch = batch._replace(taught=self.engine.teach(batch))
+            self.engine.step(batch, learning_rate=1e-4, **weights)
+            if step == 0:
+                self.setting.wait()
+                started = time.perf_counter()
+        self.setting.wait()
+        return (time.perf_counter() - started) / (steps - 1)
+
+
+class Naive:
+    """The Trainer, on the same batches, masked beforehand."""
+
+    def __init__(self, setting, kind, folder):
+        self.setting = setting
+        self.examples = []
+        for step in range(setting.shape["timed"]):
+            ids, positions, targets = map(torch.from_numpy, setting.draw(step))
+            labels = torch.full_like(ids, -100).scatter(1, positions, targets)
+            self.examples += [dict(input_ids=i, labels=y) for i, y in zip(ids, labels, strict=True)]
+        self.folder, self.model, self.taught_by = folder, setting.model(6), setting.teacher()
+
+    def trainer(self, steps, *callbacks):
+        arguments = TrainingArguments(
+            output_dir=str(self.folder), max_steps=steps, report_to=[], disable_tqdm=True,
+            per_device_train_batch_size=self.setting.batch, learning_rate=1e-4, max_grad_norm=1.0,
+            bf16=self.setting.train["precision"] == "bf16", save_strategy="no",
+            logging_strategy="no", use_cpu=self.setting.device.type == "cpu",
+        )  # fmt: skip
+        made = NaiveTrainer(
+            self.model, arguments, train_dataset=self.examples, callbacks=[*callbacks],
+            teacher=self.taught_by,
+        )  # fmt: skip
+        made.remove_callback(PrinterCallback)
+        return made
+
+    def __call__(self, steps):
+        clock = _Clock(self.setting)
+        self.trainer(steps, clock).train()
+        return (clock.last - clock.first) / (steps - 1)
+
+
+class _Clock(TrainerCallback):
+    def __init__(self, setting):
+        self.setting, self.first = setting, None
+
+    def on_step_end(self, *args, **kwargs):
+        self.setting.wait()
+        self.last = time.perf_counter()
+        self.first = self.first or self.last
+
+
+def contestant(setting, kind, folder):
+    return (Naive if kind == "naive" else Ours)(setting, kind, Path(folder))

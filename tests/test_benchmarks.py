@@ -1,0 +1,76 @@
+"""benchmarks/: the contestants do the same work, and every number shown is in the file."""
+
+import importlib
+import json
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+FILES = sorted((ROOT / "results" / "benchmarks").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module("throughput")
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture
+def setting(bench):
+    """One tiny shape, three steps a turn; nothing is compiled."""
+    shape = dict(
+        model=dict(family="distilbert", width=16, heads=2, intermediate=32), vocabulary=97,
+        mask_rate=0.15, batch=4, steps=3, timed=3,
+    )  # fmt: skip
+    return bench.Setting(shape, precision="fp32", device="cpu")
+
+
+def test_the_naive_trainer_minimises_the_same_objective_on_the_same_batches(
+    bench, setting, tmp_path
+):
+    naive = bench.Naive(setting, "naive", tmp_path)
+    examples = naive.examples[: setting.batch]
+    inputs = {key: torch.stack([e[key] for e in examples]) for key in ("input_ids", "labels")}
+    trainer = naive.trainer(3)
+    theirs = trainer.compute_loss(naive.model, inputs).item()
+    for kind in ("online", "cached"):
+        ours = bench.Ours(setting, kind, tmp_path)
+        batch = ours.draw_taught(0) if kind == "cached" else ours.draw(0)
+        if kind == "online":
+            batch = batch._replace(taught=ours.engine.teach(batch))
+        loss = ours.engine.step(batch, learning_rate=1e-4).loss.total.item()
+        assert loss == pytest.approx(theirs, rel=1e-5)
+
+
+def test_every_contestant_is_timed_and_ratios_refer_to_the_right_one(bench, setting):
+    found = bench.time_setting(setting, rounds=2)["contestants"]
+    assert set(found) == set(bench.CONTESTANTS)
+    assert found["naive"]["speedup"] == [1.0, 1.0, 1.0]
+    assert found["alone"]["step_over_alone"] == [1.0, 1.0, 1.0]
+    for kind in bench.CONTESTANTS:
+        middle, low, high = found[kind]["tokens_per_second"]
+        assert 0 < low <= middle <= high
+
+
+def test_speedups_and_shares_follow_from_the_seconds(bench, setting):
+    seconds = {"naive": [4.0, 6.0], "online": [2.0, 2.0], "cached": [1.0, 1.5], "alone": [1.0, 1.0]}
+    found = bench.summarise(setting, seconds, peak=1e9)["contestants"]
+    assert found["cached"]["speedup"] == [4.0, 4.0, 4.0]
+    assert found["online"]["speedup"] == [2.5, 2.0, 3.0]
+    assert found["cached"]["step_over_alone"] == [1.25, 1.0, 1.5]
+    assert found["alone"]["flops_share"][0] == pytest.approx(3 * setting.flops(6) / 1e9, rel=1e-3)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_the_tables_of_benchmarks_readme_are_those_of_the_file(bench, file):
+    report = importlib.import_module("report")
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    for line in report.tables(json.loads(file.read_text())):
+        assert line.strip() in text
+
+
+def test_there_is_a_measured_device():
+    assert FILES
