@@ -121,10 +121,8 @@ class Ours:
         self.engine = Engine(setting.model(6), teacher, train=setting.train, device=setting.device)
         steps = setting.shape["steps"]
         flops = {"student": 3 * setting.flops(6), "teacher": setting.flops(4) if taught else 0}
-        for which, per_step in flops.items():
-            if per_step and should_compile(
-                "auto", flops=per_step * steps, device=setting.device.type
-            ):
+        for which, each in flops.items():
+            if should_compile(compile, flops=each * steps, device=setting.device.type):
                 self.engine.compile(which, self.draw(0))
         if kind == "cached":
             rows, bf16 = setting.batch * setting.masked, setting.train["precision"] == "bf16"
@@ -150,7 +148,8 @@ class Ours:
         for step, batch in ahead(draw, 0, steps):
             if self.kind == "online":
                 batch = batch._replace(taught=self.engine.teach(batch))
-            self.engine.step(batch, learning_rate=1e-4, **weights)
+            # As in training, losses are looked at in every tenth step.
+            self.engine.step(batch, learning_rate=1e-4, measure=step % 10 == 9, **weights)
             if step == 0:
                 self.setting.wait()
                 started = time.perf_counter()

@@ -183,15 +183,16 @@ def where_time_goes(setting, *, most=8):
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("naive", "cached"):
             racer = contestant(setting, kind, folder)
-            racer(3)
+            steps = setting.shape["timed"]
+            racer(steps)
             what = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
             with profile(activities=what) as watched:
-                racer(6)
+                racer(steps)
             key = "self_device_time_total" if cuda else "self_cpu_time_total"
             rows = sorted(watched.key_averages(), key=lambda r: -getattr(r, key))
             total = sum(getattr(r, key) for r in rows)
             found[kind] = {
-                "milliseconds_per_step": float(f"{total / 6e3:.4g}"),
+                "milliseconds_per_step": float(f"{total / 1e3 / steps:.4g}"),
                 "shares": {r.key: round(getattr(r, key) / total, 3) for r in rows[:most]},
             }
     return found

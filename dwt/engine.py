@@ -68,7 +68,8 @@ class Engine:
             if which == "teacher":
                 self.teach(batch)
             else:
-                self._forward(self._parts(batch)[0], None, {}).total.backward()
+                part = self._parts(batch)[0]._replace(taught=None)
+                self._forward(part, {}, values=False, measure=False).total.backward()
             self.compiled.add(which)
         except Exception as error:  # whatever a missing or broken compiler raises
             self._hidden[which] = hidden_at
@@ -85,7 +86,7 @@ class Engine:
                 [hidden(self.teacher, p.input_ids, p.positions) for p in self._parts(batch)]
             )
 
-    def step(self, batch, *, learning_rate, measure=False, **weights):
+    def step(self, batch, *, learning_rate, measure=True, **weights):
         """One optimizer step.
 
         Parameters
@@ -94,7 +95,8 @@ class Engine:
             Its `taught` is None where no teacher speaks.
         learning_rate : float
         measure : bool
-            Whether to return the effective weight, too; of the first micro-batch.
+            Whether to return losses and the effective weight (of the first micro-batch). Without,
+            the losses are not a number, and the step is cheaper.
         **weights
             hard_weight, soft_weight and temperature, as in `dwt.loss.dwt_loss`.
 
@@ -109,7 +111,7 @@ class Engine:
         total = hard = soft = 0.0
         pull = ()
         for i, part in enumerate(parts):
-            loss = self._forward(part, part.taught, weights, measure=measure and i == 0)
+            loss = self._forward(part, weights, values=measure, measure=measure and i == 0)
             (loss.total / len(parts)).backward()
             total, hard, soft = (
                 old + new.detach() / len(parts)
@@ -121,13 +123,14 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         return Step(DWTLoss(total, hard, soft, *pull), norm)
 
-    def _forward(self, part, taught, weights, *, measure=False):
+    def _forward(self, part, weights, **wanted):
+        head, taught = output_layer(self.student), part.taught
+        teacher_head = None if taught is None else output_layer(self.teacher)
         with precision(self.train, self.device):
             hidden = self._hidden["student"](self.student, part.input_ids, part.positions)
-            heads = output_layer(self.student), taught is not None and output_layer(self.teacher)
+            targets = part.targets.flatten()
             return linear_dwt_loss(
-                hidden, heads[0], taught, heads[1], part.targets.flatten(), measure=measure,
-                **weights,
+                hidden, head, taught, teacher_head, targets, **weights, **wanted
             )  # fmt: skip
 
     def _parts(self, batch):

@@ -3,6 +3,7 @@
 L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -84,7 +85,7 @@ class _LinearDWT(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, teacher, targets, settings):
-        hard_weight, soft_weight, tau, chunk_size, measure = settings
+        hard_weight, soft_weight, tau, chunk_size, values, measure = settings
         n = len(targets)
         real = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         # dL/dlogits = a_h (p - y) + a_s tau (p_tau - q) = scale (eta (p - y) + kappa (p_tau - q)),
@@ -101,19 +102,20 @@ class _LinearDWT(torch.autograd.Function):
         for start in range(0, n, chunk_size):
             part = slice(start, start + chunk_size)
             z = _logits(hidden[part], head, bias, real)  # [C, V]
-            p, log_z = _softmax(z)
+            p = z.softmax(-1)
             rows, y = torch.arange(len(z), device=z.device), targets[part]
-            hard = hard + (log_z - z[rows, y]).sum()
+            if values:
+                hard = hard + (_log_sum(z, p) - z[rows, y]).sum()
             if teacher is not None:
                 t = _logits(teacher[0][part], *teacher[1:], real)
-                if tau == 1:
-                    p_tau = p
-                else:
+                if tau != 1:
                     z, t = z / tau, t / tau
-                    p_tau, log_z = _softmax(z)
-                q, log_t = _softmax(t)
-                # KL = sum q ((t - log_t) - (z - log_z)); a row of q sums to 1
-                soft = soft + torch.dot(q.flatten(), t.sub_(z).flatten()) + (log_z - log_t).sum()
+                p_tau = p if tau == 1 else z.softmax(-1)
+                q = t.softmax(-1)
+                if values:
+                    # KL = sum q ((t - log sum t) - (z - log sum z)); a row of q sums to 1
+                    shift = (_log_sum(z, p_tau) - _log_sum(t, q)).sum()
+                    soft = soft + torch.dot(q.flatten(), t.sub_(z).flatten()) + shift
                 if measure:
                     pull = p_tau - q
                     p_y = p[rows, y]
@@ -138,7 +140,7 @@ class _LinearDWT(torch.autograd.Function):
         d_weight = d_weight.mul_(each).to(weight.dtype)
         d_bias = None if bias is None else d_bias.mul_(each).to(bias.dtype)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
-        hard, soft = hard / n, soft * tau**2 / n
+        hard, soft = (x / n if values else x + math.nan for x in (hard, soft * tau**2))
         ratio = soft_weight * tau * ss.sqrt() / (hard_weight * hh.sqrt())  # inf where a_h is 0
         cosine = hs / (hh * ss).sqrt()
         ctx.mark_non_differentiable(hard, soft, ratio, cosine)
@@ -157,10 +159,9 @@ def _logits(hidden, weight, bias, real):
     return logits if bias is None else logits.add_(bias)
 
 
-def _softmax(logits):
-    """Probabilities [C, V] and log of their denominator [C], with one exponential per logit."""
-    p = logits.softmax(-1)
-    return p, logits.amax(-1) - p.amax(-1).log()  # the largest p is at least 1/V
+def _log_sum(logits, p):
+    """Log of the softmax's denominator, [C]; the largest p is at least 1/V, so its log is safe."""
+    return logits.amax(-1) - p.amax(-1).log()
 
 
 def linear_dwt_loss(
@@ -174,6 +175,7 @@ def linear_dwt_loss(
     soft_weight=1.0,
     temperature=1.0,
     chunk_size=None,
+    values=True,
     measure=False,
 ):
     """`dwt_loss` from hidden states, without holding all logits at once.
@@ -195,6 +197,9 @@ def linear_dwt_loss(
     chunk_size : int, optional
         Rows of logits held at a time. By default D, at least 128: the gradient of the weight,
         [V, D], is read and written once per chunk, and should cost no more than the logits.
+    values : bool
+        False leaves the losses without a value (not a number) and spares six passes over the
+        logits; the gradients are the same. Between two lines of a log nobody reads the values.
     measure : bool
         Whether to return the effective weight, too: three more passes over the logits.
 
@@ -224,7 +229,7 @@ def linear_dwt_loss(
         )
     measure = measure and teacher is not None
     chunk_size = chunk_size or max(128, student_hidden.shape[1])
-    settings = (hard_weight, soft_weight, temperature, chunk_size, measure)
+    settings = (hard_weight, soft_weight, temperature, chunk_size, values, measure)
     loss = _LinearDWT.apply(
         student_hidden, student_head.weight, student_head.bias, teacher, targets, settings
     )

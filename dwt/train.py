@@ -179,7 +179,7 @@ class _Job:
             soft_weight=soft_weight, temperature=run.temperature,
         )  # fmt: skip
         done = step + 1
-        self.latest = done, lr, {"loss": loss.total, "gradient norm": norm}
+        self.latest = done, lr, ({"loss": loss.total} if log else {}) | {"gradient norm": norm}
         if not log:
             return None
         self._check_finite()

@@ -186,6 +186,18 @@ def test_measuring_the_effective_weight_changes_no_gradient():
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_without_values_the_gradients_are_the_same_bits_and_the_losses_not_a_number(temperature):
+    h, head, t, teacher, targets = heads(dtype=torch.float32)
+    kind = dict(soft_weight=2.0, temperature=temperature, chunk_size=5)
+    wanted = [h, *head.parameters()]
+    full = linear_dwt_loss(h, head, t, teacher, targets, **kind)
+    bare = linear_dwt_loss(h, head, t, teacher, targets, **kind, values=False)
+    assert all(math.isnan(x.item()) for x in bare[:3])
+    pairs = zip(*(torch.autograd.grad(x.total, wanted) for x in (full, bare)), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_effective_weight_without_a_hard_loss_is_infinite():
     assert linear_dwt_loss(*heads(), hard_weight=0.0, measure=True).ratio.item() == math.inf
 
