@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from dwt.machine import set_threads
 from dwt.models import count_parameters
 
-ROUNDS = 7
+ROUNDS = 5
 MEMORY_BATCH = 64
 
 
