@@ -11,7 +11,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from dwt.batches import Vocabulary, batch_at, masked_per_sequence
 from dwt.cache import TeacherCache
 from dwt.engine import Engine, on_device
-from dwt.machine import ahead, should_compile
+from dwt.machine import ahead, set_threads, should_compile
 from dwt.models import build_model, forward_flops
 from dwt.params import load_params
 
@@ -26,18 +26,21 @@ TRAIN = dict(
 
 
 def shapes(device):
-    """The three settings that are timed.
+    """The settings that are timed.
 
     `steps` is how long such a run is, which decides what is compiled; `timed` how many steps one
-    turn of a contestant takes here.
+    turn of a contestant takes here. The laptop scale runs on one thread, one run per core; it is
+    timed on all cores, too.
     """
     laptop, cuda = load_params(ROOT / "params.yaml").scales["laptop"], device == "cuda"
+    small = dict(
+        model=laptop.model.model_dump(), vocabulary=laptop.corpus.vocabulary.size,
+        mask_rate=laptop.train.mask_rate, batch=laptop.train.batch, steps=laptop.train.steps,
+        timed=20,
+    )  # fmt: skip
     return {
-        "laptop": dict(
-            model=laptop.model.model_dump(), vocabulary=laptop.corpus.vocabulary.size,
-            mask_rate=laptop.train.mask_rate, batch=laptop.train.batch, steps=laptop.train.steps,
-            timed=20,
-        ),
+        "laptop": small | dict(threads=laptop.train.threads),
+        "cores": small,
         "paper": dict(
             model=PAPER, vocabulary=30_522, mask_rate=0.15, batch=128 if cuda else 8,
             steps=4_700_000, timed=20 if cuda else 2,
@@ -75,6 +78,7 @@ class Setting:
 
     def __init__(self, shape, *, precision, device, batch=None):
         self.shape, self.device = shape, torch.device(device)
+        set_threads(shape.get("threads", "auto"))
         self.batch = batch or shape["batch"]
         self.train = TRAIN | dict(precision=precision, mask_rate=shape["mask_rate"])
         self.vocabulary = Vocabulary(shape["vocabulary"], 2, 3, 4, (0, 1, 2, 3, 4))

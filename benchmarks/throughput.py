@@ -2,6 +2,7 @@
 
 `make bench` times the contestants on this machine's device, in turns, and writes
 results/benchmarks/<device>.json, the figure beside it and the tables of benchmarks/README.md.
+Names of shapes or sections as arguments measure these again and keep the rest.
 """
 
 import gc
@@ -21,7 +22,6 @@ from contestants import CONTESTANTS, ROOT, Naive, Ours, Setting, shapes
 from report import draw, write_tables
 from torch.profiler import ProfilerActivity, profile
 
-from dwt.machine import set_threads
 from dwt.models import count_parameters
 
 ROUNDS = 5
@@ -198,33 +198,40 @@ def where_time_goes(setting, *, most=8):
     return found
 
 
-def measure(device):
-    """Everything: a quarter of an hour on two cores."""
-    found = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("torch", "transformers", "accelerate")},
-        },
-        "shapes": {},
+def measure(device, wanted, found):
+    """Measure the wanted sections again and put them into `found`; all of them take minutes."""
+    found["device"] = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    found["versions"] = {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "transformers", "accelerate")},
     }
-    for name, shape in shapes(device).items():
-        for precision in ("fp32", "bf16"):
+    every = shapes(device)
+    for name, shape in every.items():
+        for precision in ("fp32", "bf16") if name in wanted else ():
             setting = Setting(shape, precision=precision, device=device)
-            found["shapes"].setdefault(name, {})[precision] = time_setting(setting)
-            print(name, precision, json.dumps(found["shapes"][name][precision]), flush=True)
+            by_shape = found.setdefault("shapes", {}).setdefault(name, {})
+            by_shape[precision] = time_setting(setting)
+            print(name, precision, json.dumps(by_shape[precision]), flush=True)
             gc.collect()
-    laptop = Setting(shapes(device)["laptop"], precision="fp32", device=device)
-    found["growth"] = growth(laptop)
-    found["compiling"] = compiling(laptop)
-    found["profile"] = where_time_goes(laptop)
-    precision = "fp32" if device == "cpu" else "bf16"
-    found["memory"] = {"shape": "paper", "batch": MEMORY_BATCH, "precision": precision, "bytes": {}}
-    for kind in CONTESTANTS:
-        command = [sys.executable, __file__, "memory", kind, precision]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found["memory"]["bytes"][kind] = int(said.split()[-1])
+    for name, section in SECTIONS.items():
+        if name in wanted:
+            found[name] = section(Setting(every["laptop"], precision="fp32", device=device))
+    found["shapes"] = {name: found["shapes"][name] for name in every}
     return found
+
+
+def memory(setting):
+    """Of every contestant at the paper's shape, each in a process of its own."""
+    precision = "fp32" if setting.device.type == "cpu" else "bf16"
+    size = {}
+    for kind in CONTESTANTS:
+        command = [sys.executable, __file__, "peak", kind, precision]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        size[kind] = int(said.split()[-1])
+    return {"shape": "paper", "batch": MEMORY_BATCH, "precision": precision, "bytes": size}
+
+
+SECTIONS = {"growth": growth, "compiling": compiling, "profile": where_time_goes, "memory": memory}
 
 
 def _processor():
@@ -236,20 +243,22 @@ def _processor():
 
 def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    set_threads("auto")
-    if sys.argv[1:2] == ["memory"]:
-        kind, precision = sys.argv[2:]
+    words = sys.argv[1:]
+    if words[:1] == ["peak"]:
+        kind, precision = words[1:]
         print(peak_memory("paper", kind, batch=MEMORY_BATCH, precision=precision, device=device))
         return
-    if sys.argv[1:2] == ["compile"]:
+    if words == ["compile"]:
         setting = Setting(shapes(device)["laptop"], precision="fp32", device=device)
         print(seconds_to_compile(setting))
         return
-    if sys.argv[1:]:
-        sys.exit("usage: python benchmarks/throughput.py")
-    found = measure(device)
-    name = "cpu" if device == "cpu" else found["device"].split()[-1].lower()
+    sections = [*shapes(device), *SECTIONS]
+    if unknown := set(words) - set(sections):
+        sys.exit(f"{unknown.pop()!r} is not a section; choose from {', '.join(sections)}")
+    name = "cpu" if device == "cpu" else torch.cuda.get_device_name().split()[-1].lower()
     file = ROOT / "results" / "benchmarks" / f"{name}.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if words and file.is_file() else {}
+    found = measure(device, words or sections, found)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     draw(found, file.with_suffix(".svg"))
