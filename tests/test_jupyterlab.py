@@ -68,6 +68,7 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.goto(f"{lab}/lab/tree/4-teacher-quality.ipynb", wait_until="domcontentloaded")
         expect(page.locator(".jp-NotebookPanel .jp-Cell").first).to_be_visible(timeout=120_000)
+        answer_kernel_question(page)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
@@ -79,6 +80,16 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
         )
         page.screenshot(path=str(tmp_path / "jupyterlab.png"))
         browser.close()
+
+
+def answer_kernel_question(page):
+    """JupyterLab may ask which kernel to start; the one it proposes is right."""
+    from playwright.sync_api import TimeoutError as NotAsked
+
+    try:
+        page.locator(".jp-Dialog .jp-mod-accept").click(timeout=15_000)
+    except NotAsked:
+        pass
 
 
 def save_and_wait(page, path):
