@@ -86,8 +86,7 @@ class _LinearDWT(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, teacher, targets, settings):
         hard_weight, soft_weight, tau, chunk_size, values, measure = settings
-        n = len(targets)
-        real = torch.float64 if hidden.dtype == torch.float64 else torch.float32
+        n, real = len(targets), _float(hidden[:0]).dtype
         # dL/dlogits = a_h (p - y) + a_s tau (p_tau - q) = scale (eta (p - y) + kappa (p_tau - q)),
         # with eta + kappa = 1, and the scale is left to the small products that come after.
         if teacher is None:
@@ -99,42 +98,48 @@ class _LinearDWT(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=real)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=real)
+        # Every chunk is worked out in the same memory: on a CPU, new memory costs as much as what
+        # is computed in it.
+        size = (min(n, chunk_size), len(weight))
+        needed = 2 + (teacher is not None) + (tau != 1)
+        room = [hidden.new_empty(size, dtype=real) for _ in range(needed)]
         for start in range(0, n, chunk_size):
             part = slice(start, start + chunk_size)
-            z = _logits(hidden[part], head, bias, real)  # [C, V]
-            p = z.softmax(-1)
-            rows, y = torch.arange(len(z), device=z.device), targets[part]
+            y = targets[part]
+            rows = torch.arange(len(y), device=y.device)
+            z, p, *others = (r[: len(y)] for r in room)  # [C, V] each; z is the teacher's at first
+            p_tau = others.pop() if tau != 1 else p
+            if teacher is not None:
+                q = others.pop()
+                _softmax_of(teacher[0][part], *teacher[1:], tau, logits=z, out=q)
+                if values:
+                    soft = soft + (_dot(q, z) - _log_sum(z, q).sum())  # sum of q log q
+            _softmax_of(hidden[part], head, bias, 1, logits=z, out=p)
             if values:
                 hard = hard + (_log_sum(z, p) - z[rows, y]).sum()
             if teacher is not None:
-                t = _logits(teacher[0][part], *teacher[1:], real)
                 if tau != 1:
-                    z, t = z / tau, t / tau
-                p_tau = p if tau == 1 else z.softmax(-1)
-                q = t.softmax(-1)
+                    torch.softmax(z.div_(tau), -1, out=p_tau)
                 if values:
-                    # KL = sum q ((t - log sum t) - (z - log sum z)); a row of q sums to 1
-                    shift = (_log_sum(z, p_tau) - _log_sum(t, q)).sum()
-                    soft = soft + torch.dot(q.flatten(), t.sub_(z).flatten()) + shift
+                    soft = soft - (_dot(q, z) - _log_sum(z, p_tau).sum())  # sum of q log p
                 if measure:
-                    pull = p_tau - q
-                    p_y = p[rows, y]
-                    hh = hh + p.square().sum() - (2 * p_y - 1).sum()  # |p - y|^2
-                    ss = ss + pull.square().sum()
-                    hs = hs + torch.dot(p.flatten(), pull.flatten()) - pull[rows, y].sum()
+                    pull = torch.sub(p_tau, q, out=z)
+                    hh = hh + _dot(p, p) - (2 * p[rows, y] - 1).sum()  # |p - y|^2
+                    ss = ss + _dot(pull, pull)
+                    hs = hs + _dot(p, pull) - pull[rows, y].sum()
                 if tau == 1:
                     p.sub_(q, alpha=kappa)
                 else:
                     p.mul_(eta).add_(p_tau.sub_(q), alpha=kappa)
             p[rows, y] -= eta
+            if bias is not None:
+                d_bias += p.sum(0)
             grad = p.to(hidden.dtype)
             torch.mm(grad, head, out=d_hidden[part])
             if grad.dtype == real:
                 d_weight.addmm_(grad.T, hidden[part])
             else:
                 d_weight += grad.T @ hidden[part]
-            if bias is not None:
-                d_bias += p.sum(0)
         each = scale / n
         d_hidden.mul_(each)
         d_weight = d_weight.mul_(each).to(weight.dtype)
@@ -149,14 +154,26 @@ class _LinearDWT(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, d_total, *_):
-        return *(None if d is None else d * d_total for d in ctx.saved_tensors), None, None, None
+        # In place, as [V, D] is large; a second backward pass is then refused by autograd.
+        grads = [None if d is None else d.mul_(d_total) for d in ctx.saved_tensors]
+        return *grads, None, None, None
 
 
-def _logits(hidden, weight, bias, real):
-    if hidden.dtype == real:
-        return F.linear(hidden, weight, bias)
-    logits = F.linear(hidden, weight.to(hidden.dtype)).to(real)
-    return logits if bias is None else logits.add_(bias)
+def _softmax_of(hidden, weight, bias, tau, *, logits, out):
+    """softmax((W h + b) / tau), with the logits over tau left in `logits`; all [C, V]."""
+    if hidden.dtype == logits.dtype:
+        torch.mm(hidden, weight.T, out=logits)
+    else:
+        logits.copy_(hidden @ weight.T)
+    if bias is not None:
+        logits.add_(bias)
+    if tau != 1:
+        logits.div_(tau)
+    torch.softmax(logits, -1, out=out)
+
+
+def _dot(a, b):
+    return torch.dot(a.flatten(), b.flatten())
 
 
 def _log_sum(logits, p):
@@ -195,8 +212,9 @@ def linear_dwt_loss(
     hard_weight, soft_weight, temperature : float
         As in `dwt_loss`.
     chunk_size : int, optional
-        Rows of logits held at a time. By default D, at least 128: the gradient of the weight,
-        [V, D], is read and written once per chunk, and should cost no more than the logits.
+        Rows of logits held at a time. The gradient of the weight, [V, D], is read and written
+        once per chunk, and should cost no more than they do: by default D, but 128 to 512 of
+        them, and 2,048 on CUDA, where memory is plenty and small products are slow.
     values : bool
         False leaves the losses without a value (not a number) and spares six passes over the
         logits; the gradients are the same. Between two lines of a log nobody reads the values.
@@ -221,14 +239,12 @@ def linear_dwt_loss(
                 f"student and teacher have {len(student_head.weight)} and "
                 f"{len(teacher_head.weight)} tokens; they must share one vocabulary"
             )
-        bias = teacher_head.bias
-        teacher = (
-            teacher_hidden.detach(),
-            teacher_head.weight.detach(),
-            None if bias is None else bias.detach(),
-        )
+        parts = teacher_hidden, teacher_head.weight, teacher_head.bias
+        teacher = [None if x is None else x.detach() for x in parts]
+        teacher[1] = teacher[1].to(teacher_hidden.dtype)
     measure = measure and teacher is not None
-    chunk_size = chunk_size or max(128, student_hidden.shape[1])
+    usual = 2048 if student_hidden.is_cuda else min(512, max(128, student_hidden.shape[1]))
+    chunk_size = chunk_size or usual
     settings = (hard_weight, soft_weight, temperature, chunk_size, values, measure)
     loss = _LinearDWT.apply(
         student_hidden, student_head.weight, student_head.bias, teacher, targets, settings

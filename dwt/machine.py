@@ -9,11 +9,11 @@ import joblib
 import torch
 
 # Floating-point operations of a run from which on compiling one of its models pays. At the laptop
-# scale, on a 2.6 GHz server processor, compiling the six-layer student takes about 35 s once and
-# 3 s in every later run, which finds the code on disk, and saves about 4 s per 10^12 operations
-# (`compiling` in results/benchmarks/cpu.json); smaller models compile faster in proportion. The
-# CUDA value is a guess: a minute of compiling against a tenth of the time at 10^14 operations per
-# second.
+# scale, on a 2.6 GHz server processor, compiling the six-layer student takes 25 to 35 s once and
+# about 4 s in every later run, which finds the code on disk, and saves 3 to 4 s per 10^12
+# operations (`compiling` in results/benchmarks/cpu.json); smaller models compile faster in
+# proportion. The CUDA value is a guess: a minute of compiling against a tenth of the time at 10^14
+# operations per second.
 COMPILING_PAYS = {"cpu": 5e11, "cuda": 5e16}
 
 

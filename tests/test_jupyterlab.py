@@ -97,7 +97,8 @@ def save_and_wait(page, path):
     import nbformat
 
     for _ in range(60):
-        page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        # Not the promise of it, for which this would wait, for ever if JupyterLab asks something.
+        page.evaluate("() => void window.jupyterapp.commands.execute('docmanager:save')")
         time.sleep(2)
         code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
         errors = [o.ename for c in code for o in c.outputs if o.output_type == "error"]

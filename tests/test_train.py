@@ -21,9 +21,9 @@ from dwt import engine
 from dwt import train as training
 from dwt.batches import batch_at
 from dwt.corpus import build_corpus, load_corpus
-from dwt.engine import learning_rate_at
+from dwt.engine import Engine, learning_rate_at, on_device
 from dwt.heldout import EVALUATION_SEED, masked_lm_loss
-from dwt.models import load_model
+from dwt.models import build_model, hidden_at, load_model
 from dwt.params import load_params, resolve
 from dwt.teachers import TeacherError
 from dwt.train import TrainingError, pretrain
@@ -145,6 +145,22 @@ def test_bfloat16_stays_close_to_float32(study, tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     weights = load_model(tmp_path / "bf16")
     assert {p.dtype for p in weights.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("which", ["student", "teacher"])
+def test_the_vocabulary_is_multiplied_in_bfloat16_even_after_a_float32_layer_norm(study, which):
+    run = changed(resolve("normal", 0, study), precision="bf16")
+    corpus = load_corpus(study.path("data"))
+    model = build_model(
+        run.model, layers=4, vocabulary=corpus.vocabulary, max_length=run.train["length"]
+    )  # fmt: skip
+    made = Engine(model, model, train=run.train, device=torch.device("cpu"))
+    made._hidden[which] = lambda *given: hidden_at(*given).float()  # as under CUDA's autocast
+    drawn = batch_at(
+        corpus.tokens("train"), corpus.vocabulary, seed=0, step=0,
+        **{key: run.train[key] for key in ("batch", "length", "mask_rate")},
+    )  # fmt: skip
+    assert made._read(which, on_device(drawn, "cpu")).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
