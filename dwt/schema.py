@@ -164,6 +164,7 @@ class Evaluate(Section):
     batch: PositiveInt
     examples: PositiveInt
     tasks: Annotated[list[Literal["missing-word", "function-words"]], Field(min_length=1)]
+    blimp: str | None = None  # parquet file, folder of them or hub dataset; see `dwt.blimp`
 
 
 class Scale(Section):
