@@ -23,9 +23,7 @@ GLUE = {
 }  # fmt: skip
 BERT = 30_522  # tokens of bert-base-uncased
 OFFLINE_TOKENS = 30  # of an example of the tasks made from held-out text
-READ_PER_SENTENCE = (
-    280  # tokens read to score a sentence of BLiMP, each of its tokens masked in turn
-)
+SENTENCE_TOKENS = 15  # of a sentence of BLiMP, 4,096 pieces
 BLIMP_SETS, PAIR_KINDS = 67, 3
 SAVED = {  # bytes a layer keeps for the backward pass, per token: of its width, of its inner width
     ("modernbert", "fp32"): (40, 16), ("modernbert", "bf16"): (24, 8),
@@ -141,7 +139,8 @@ def _run_bytes(run, parameters, size):
 def evaluation_cost(params, config):
     """Operations and optimizer steps to score one model: fine-tuning, then zero-shot.
 
-    The whole of GLUE is assumed where a task's name is one of its own.
+    Of a GLUE task the whole is assumed, at most `evaluate.examples` to train on where that is set.
+    Each kept checkpoint that `evaluate.checkpoints` lists is fine-tuned on every task.
     """
     asked = params.settings.evaluate
     epochs, rates = (
@@ -154,13 +153,14 @@ def evaluation_cost(params, config):
         examples, scored, length = GLUE.get(
             task, (asked.examples, 3 * (asked.examples or 0), OFFLINE_TOKENS)
         )
+        examples = min(examples, asked.examples or examples)
         forward = forward_flops(config, batch=1, length=length, masked=0)
         times = asked.seeds * len(rates) * (1 + kept)
         flops += times * sum(forward * (3 * n * examples + scored) for n in epochs)
         steps += times * sum(n * -(-examples // asked.batch) for n in epochs)
     sentences = 2 * asked.pairs * (PAIR_KINDS + (BLIMP_SETS if asked.blimp else 0))
-    flops += forward_flops(config, batch=sentences, length=READ_PER_SENTENCE, masked=15)
-    return flops, steps
+    n = SENTENCE_TOKENS  # read once for each, that one masked; [CLS] and [SEP] beside them
+    return flops + forward_flops(config, batch=sentences * n, length=n + 2, masked=1), steps
 
 
 def corpus_bytes(params):
