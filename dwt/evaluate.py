@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dwt.blimp import by_phenomenon
 from dwt.finetune import METRICS, classifier, finetune
 from dwt.heldout import heldout_batches
 from dwt.machine import set_threads
@@ -11,7 +12,8 @@ from dwt.models import build_model, load_model, logits_at
 from dwt.progress import Progress
 from dwt.tasks import TOKEN_CLASSES, token_classes
 
-TOKENS_AT_ONCE = 4096  # per forward pass of the zero-shot scores; more leave the CPU's cache
+# Per forward pass of the zero-shot scores: more leave the CPU's cache, fewer leave a GPU idle.
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65_536}
 
 
 @torch.no_grad()
@@ -37,7 +39,7 @@ def pseudo_log_likelihood(model, tokenizer, sentences, *, device="cpu"):
     for length in sorted({len(row) for row in ids}):  # sentences of one length: nothing is padded
         rows = [(i, p) for i, row in enumerate(ids) if len(row) == length
                 for p in range(1, length - 1)]  # fmt: skip
-        at_once = max(1, TOKENS_AT_ONCE // length)
+        at_once = max(1, TOKENS_AT_ONCE[torch.device(device).type] // length)
         for part in (rows[k : k + at_once] for k in range(0, len(rows), at_once)):
             sentence, place = np.array(part).T  # [R], [R]
             batch = np.stack([ids[i] for i in sentence])  # [R, L]
@@ -51,12 +53,26 @@ def pseudo_log_likelihood(model, tokenizer, sentences, *, device="cpu"):
     return scores
 
 
-def minimal_pair_accuracy(model, tokenizer, pairs, *, device="cpu"):
-    """Share of (good, bad) pairs in which the good sentence is the likelier; a tie counts half."""
+def pairs_right(model, tokenizer, pairs, *, device="cpu"):
+    """1 for each (good, bad) pair in which the good sentence is the likelier, 0.5 for a tie."""
     good, bad = zip(*pairs, strict=True)
     scores = pseudo_log_likelihood(model, tokenizer, [*good, *bad], device=device)
-    margin = scores[: len(pairs)] - scores[len(pairs) :]
-    return float(np.mean((margin > 0) + 0.5 * (margin == 0)))
+    margin = scores[: len(good)] - scores[len(good) :]
+    return (margin > 0) + 0.5 * (margin == 0)
+
+
+def minimal_pair_accuracy(model, tokenizer, pairs, *, device="cpu"):
+    """Share of (good, bad) pairs in which the good sentence is the likelier; a tie counts half."""
+    return float(pairs_right(model, tokenizer, pairs, device=device).mean())
+
+
+def blimp_accuracy(model, tokenizer, blimp, *, device="cpu"):
+    """Minimal-pair accuracy of BLiMP and of its phenomena, as `dwt.blimp.by_phenomenon`.
+
+    The sentences of all sets are scored in one call: sets alone would fill no batch.
+    """
+    pairs = list(zip(blimp.sentence_good, blimp.sentence_bad, strict=True))
+    return by_phenomenon(blimp, pairs_right(model, tokenizer, pairs, device=device))
 
 
 @torch.no_grad()
@@ -88,7 +104,9 @@ def cloze_accuracy(model, corpus, *, train, sequences, device="cpu"):
     }
 
 
-def evaluate(run, corpus, *, pairs, tasks, settings, train, weights="trained", device=None):
+def evaluate(
+    run, corpus, *, pairs, tasks, settings, train, blimp=None, weights="trained", device=None
+):
     """All scores of one run, as rows of the scores table.
 
     Parameters
@@ -102,6 +120,8 @@ def evaluate(run, corpus, *, pairs, tasks, settings, train, weights="trained", d
         From `dwt.tasks.finetune_tasks`.
     settings, train : dict
         The sections `evaluate` and `train` of the scale.
+    blimp : DataFrame, optional
+        From `dwt.blimp.read_blimp`.
     weights : {"trained", "random"}
         "random" scores the run's initialisation: what a task owes to the architecture alone.
     device : str, optional
@@ -136,12 +156,16 @@ def evaluate(run, corpus, *, pairs, tasks, settings, train, weights="trained", d
 
     steps = Progress(
         f"evaluate {who['arm']}, seed {run.seed}",
-        len(pairs) + 1 + len(tasks) * settings["seeds"],
+        len(pairs) + (blimp is not None) + 1 + len(tasks) * settings["seeds"],
     )
     done = 0
     for kind, of_kind in pairs.items():
         score = minimal_pair_accuracy(model, tokenizer, of_kind, device=device)
         add(kind, "minimal-pair accuracy", score, len(of_kind))
+        steps.update(done := done + 1)
+    if blimp is not None:
+        for name, (score, count) in blimp_accuracy(model, tokenizer, blimp, device=device).items():
+            add(name, "minimal-pair accuracy", score, count)
         steps.update(done := done + 1)
     for name, (score, count) in cloze_accuracy(
         model, corpus, train=train, sequences=train["final_sequences"], device=device
@@ -160,12 +184,15 @@ def evaluate(run, corpus, *, pairs, tasks, settings, train, weights="trained", d
     return pd.DataFrame(rows)
 
 
-def trivial_scores(pairs, tasks):
+def trivial_scores(pairs, tasks, blimp=None):
     """What needs no model: a coin on minimal pairs, the commonest label of each task."""
     rows = []
-    for kind, of_kind in pairs.items():
+    counts = {kind: len(of_kind) for kind, of_kind in pairs.items()}
+    if blimp is not None:
+        counts |= {k: n for k, (_, n) in by_phenomenon(blimp, np.full(len(blimp), 0.5)).items()}
+    for kind, count in counts.items():
         rows.append(dict(arm="chance", task=kind, metric="minimal-pair accuracy", score=0.5,
-                         examples=len(of_kind)))  # fmt: skip
+                         examples=count))  # fmt: skip
     for task in tasks:
         truth = task.validation.label
         guess = np.full(len(truth), task.train.label.mode()[0])

@@ -24,10 +24,11 @@ def build_model(shape, *, layers, vocabulary, max_length, pad=0, seed=0):
     ----------
     shape : dict
         ``family`` (modernbert, distilbert or bert), ``width``, ``heads``, ``intermediate`` (inner
-        width of the feed-forward block), ``dropout`` and ``initializer_range`` (standard deviation
-        of fresh weights): the `model` section of params.yaml.
+        width of the feed-forward block), ``dropout``, ``initializer_range`` (standard deviation
+        of fresh weights) and perhaps ``positions``: the `model` section of params.yaml.
     layers, max_length, pad : int
-        ``max_length`` sizes the position table where the family has one.
+        ``max_length`` sizes the position table where the family has one and the shape does not
+        give its ``positions``.
     vocabulary : dwt.batches.Vocabulary
     seed : int
         Of the initialisation.
@@ -39,6 +40,7 @@ def build_model(shape, *, layers, vocabulary, max_length, pad=0, seed=0):
     """
     family, width, dropout = shape["family"], shape["width"], shape.get("dropout", 0.0)
     spread = shape.get("initializer_range", 0.02)
+    max_length = shape.get("positions") or max_length
     if family == "modernbert":
         config = ModernBertConfig(
             vocab_size=vocabulary.size,

@@ -195,7 +195,7 @@ def resolve(arm, seed, params=None) -> Run:
     scale = params.settings
     common = dict(
         scale=params.scale, arm=arm, seed=seed, root=params.root,
-        model=scale.model.model_dump(), train=scale.train.model_dump(),
+        model=scale.model.model_dump(exclude_none=True), train=scale.train.model_dump(),
         cache=params.cache.model_dump(),
     )  # fmt: skip
     if arm in params.models:

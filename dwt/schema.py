@@ -84,7 +84,7 @@ Weight = Annotated[
 
 
 class Vocabulary(Section):
-    size: PositiveInt | None = None
+    size: Annotated[int, Field(gt=0, le=2**16)] | None = None  # ids are kept in 16 bits
     alphabet: PositiveInt = 150
     file: str | None = None
 
@@ -118,6 +118,7 @@ class Shape(Section):
     intermediate: PositiveInt
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     initializer_range: PositiveFloat = 0.02
+    positions: PositiveInt | None = None  # of the position table; train.length where left out
 
     @model_validator(mode="after")
     def _heads_divide_width(self):
@@ -164,6 +165,7 @@ class Evaluate(Section):
     batch: PositiveInt
     examples: PositiveInt
     tasks: Annotated[list[Literal["missing-word", "function-words"]], Field(min_length=1)]
+    blimp: str | None = None  # parquet file, folder of them or hub dataset; see `dwt.blimp`
 
 
 class Scale(Section):
@@ -171,6 +173,15 @@ class Scale(Section):
     model: Shape
     train: Train
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _sequences_fit_the_positions(self):
+        if self.model.positions and self.model.positions < self.train.length:
+            raise ValueError(
+                f"model.positions {self.model.positions} is less than train.length "
+                f"{self.train.length}"
+            )
+        return self
 
 
 class Model(Section):

@@ -54,6 +54,12 @@ BAD = {
         r"frm: unknown key; allowed: from, to, shape, until"),
     "unknown train key": (
         ["scales", "laptop", "train", "lr"], 1, r"train\.lr: unknown key; allowed: steps"),
+    "fewer positions than tokens": (
+        ["scales", "paper", "model", "positions"], 64,
+        r"scales\.paper: model\.positions 64 is less than train\.length 128"),
+    "too large a vocabulary": (
+        ["scales", "laptop", "corpus", "vocabulary", "size"], 70_000,
+        r"vocabulary\.size.*65536.*70000"),
     "unknown top-level key": (["sales"], {}, r"sales: unknown key; allowed: scale, seeds"),
     "negative weight": (["arms", "strong", "soft_weight"], -1, r"arms\.strong\.soft_weight.*-1"),
     "negative scheduled weight": (
