@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
+from dwt import corpus as corpus_module
 from dwt import sources
 from dwt.corpus import (
     SPECIAL_TOKENS,
@@ -555,7 +556,7 @@ def test_an_interrupted_build_leaves_the_old_corpus_whole(settings, tmp_path, mo
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(json, "dumps", interrupted)
+    monkeypatch.setattr(corpus_module, "assemble", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(settings | {"heldout": 0.5}, tmp_path)
     assert {p.name: p.read_bytes() for p in (tmp_path / "built").iterdir()} == old
