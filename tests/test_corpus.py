@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from dwt import corpus as corpus_module
 from dwt import sources
@@ -285,6 +286,25 @@ def test_a_given_vocabulary_file_is_used_as_it_is(settings, tmp_path):
     assert corpus.vocab_size == len(vocabulary)
     assert corpus.vocabulary.special == tuple(map(vocabulary.index, SPECIAL_TOKENS))
     assert corpus.tokenizer().tokenize("The cat.") == ["the", "c", "##a", "##t", "."]
+
+
+def test_the_vocabulary_of_a_pretrained_tokenizer_is_that_of_its_file(settings, tmp_path):
+    words = [*SPECIAL_TOKENS, "[unused0]", "the", "cat", *"abcdefghijklmnopqrstuvwxyz", "##s", "."]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(tmp_path / "saved")
+    expected = build(settings | {"vocabulary": {"file": "vocab.txt"}}, tmp_path, "from-file")
+    corpus = build(settings | {"vocabulary": {"pretrained": "saved", "alphabet": 150}}, tmp_path)
+    assert corpus.tokenizer().get_vocab() == expected.tokenizer().get_vocab()
+    np.testing.assert_array_equal(corpus.tokens("train"), expected.tokens("train"))
+
+
+def test_a_pretrained_tokenizer_that_cannot_serve_is_refused_by_name(settings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    other.save_pretrained(tmp_path / "bpe")
+    for name, words in (("empty", "could not be loaded"), ("bpe", "not a WordPiece tokenizer")):
+        message = refusal(settings | {"vocabulary": {"pretrained": name}}, tmp_path)
+        assert message.startswith("corpus.vocabulary.pretrained: ") and words in message
 
 
 # ---- Docstrings ----
@@ -574,6 +594,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "A line."}\nnot json\n')
     (tmp_path / "column.jsonl").write_text('{"body": "A line."}\n')
     pd.DataFrame({"body": ["A line."]}).to_parquet(tmp_path / "column.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "column.parquet").read_bytes()[:-9])
     for name, words in {
         "missing.txt": "does not exist",
         "*.csv": "matches no file",
@@ -585,6 +606,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
         "bad.jsonl": "line 2: not JSON",
         "column.jsonl": "no text column 'text'; found body",
         "column.parquet": "no text column 'text'; found body",
+        "cut.parquet": "not a complete .parquet file",
     }.items():
         message = refusal(settings | {"files": [name]}, tmp_path)
         assert message.startswith("corpus.files: ") and name in message and words in message
