@@ -1,7 +1,6 @@
 """What do the models read? Text sources -> vocabulary -> packed token ids on disk."""
 
-import hashlib
-import itertools
+import errno
 import json
 import shutil
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import pandas as pd
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from dwt.assemble import assemble
 from dwt.batches import Vocabulary
 from dwt.docstrings import read_docstrings
-from dwt.prose import letters_of, sentences
+from dwt.mixture import read_mixture
 from dwt.sources import CorpusError, read_files, read_hub
+from dwt.tokenise import SPLITS, is_below, sampled, tokenise
 from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
-
-SPLITS = ("train", "heldout", "out-of-domain")
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,12 @@ class Corpus:
         return pd.read_parquet(self.directory / "heldout.parquet")
 
 
-def build_corpus(settings, *, directory, root=Path("."), length=4, name="corpus"):
+def build_corpus(settings, *, directory, root=Path("."), length=4, name="corpus", workers=None):
     """Read the text, learn the vocabulary, and write token ids; all or nothing.
+
+    Memory does not grow with the text, for text that is streamed. A build that is killed, or whose
+    disk fills, goes on from what it has tokenised, which lies beside `directory` until the corpus
+    is complete.
 
     Parameters
     ----------
@@ -85,37 +88,62 @@ def build_corpus(settings, *, directory, root=Path("."), length=4, name="corpus"
         Tokens per sequence, [CLS] and [SEP] included; every split must fill one.
     name : str
         What messages call the section: ``"params.yaml: scales.laptop.corpus"``.
+    workers : int, optional
+        Processes that tokenise; by default one per core to be had. No byte depends on it.
 
     Raises
     ------
     CorpusError
-        For a setting, file or package that cannot be used, and for too little text.
+        For a setting, file, package or dataset that cannot be used, for too little text, and for
+        a full disk.
     """
     directory, root = Path(directory), Path(root)
     building = directory.with_name(f".{directory.name}.building")
+    shards = directory.with_name(f".{directory.name}.shards")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
     try:
+        building.mkdir(parents=True)
         settings = _check(settings)
-        share = settings["heldout"]
-        read = {"docstrings": read_docstrings, "files": read_files, "hub": read_hub}
-        text, out_of_domain, card = read[settings["source"]](settings, root)
+        share, sample = settings["heldout"], settings.get("sample")
+        text, out_of_domain, card = READERS[settings["source"]](settings, root)
+        next(out_of_domain(), None)  # what cannot be read is refused before the work begins
 
-        training = partial(_training_texts, text, share)
+        training = partial(_training_texts, text, share, sample)
         tokenizer = make_tokenizer(settings["vocabulary"], training, root=root)
+        if tokenizer.get_vocab_size() > 2**16:
+            raise CorpusError(
+                f"corpus.vocabulary: {tokenizer.get_vocab_size()} tokens; "
+                "at most 65536 fit in 16 bits"
+            )
         save_tokenizer(tokenizer, building)
-        text, out_of_domain = (
-            rows.map(_encode, batched=True, batch_size=256,
-                     fn_kwargs={"tokenizer": tokenizer, "share": part})
-            for rows, part in ((text, share), (out_of_domain, None))
-        )  # fmt: skip
+        if shards.exists():
+            print(f"tokenising goes on from the finished shards in {shards}", flush=True)
+        how = {"tokenizer": building / "tokenizer.json", "workers": workers}
+        outside = tokenise(out_of_domain(), shards, heldout=None, **how)
+        inside = tokenise(
+            text(), shards, heldout=share, sample=sample, total=settings.get("limit_mb"), **how
+        )
         card["vocabulary"] = tokenizer.get_vocab_size()
-        card["splits"] = _write(itertools.chain(text, out_of_domain), building, tokenizer, length)
+        try:
+            splits, sources, sentences = assemble(inside + outside, building, tokenizer, length)
+        except CorpusError:  # other settings are needed, so other shards
+            shutil.rmtree(shards)
+            raise
+        if settings["source"] == "mixture":
+            card["sources"] = sources
+        if sample is not None:
+            card |= {"sample": sample, "sentences": sentences}
+        card["splits"] = splits
         (building / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
         if isinstance(error, CorpusError):
             error.args = (name + str(error).removeprefix("corpus"),)
+        elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise CorpusError(
+                f"{name}: no space left on the disk of {directory.parent}. What is tokenised is "
+                f"kept in {shards}: make room and run it again, or delete that folder"
+            ) from error
         raise
     old = directory.with_name(f".{directory.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -123,6 +151,7 @@ def build_corpus(settings, *, directory, root=Path("."), length=4, name="corpus"
         directory.rename(old)
     building.rename(directory)
     shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(shards, ignore_errors=True)
     return load_corpus(directory)
 
 
@@ -141,10 +170,17 @@ def load_corpus(directory):
     return Corpus(directory, vocabulary.get_vocab_size(), *ids, card)
 
 
+READERS = {
+    "docstrings": read_docstrings,
+    "files": read_files,
+    "hub": read_hub,
+    "mixture": read_mixture,
+}
 KEYS = {  # source -> keys it needs, keys it may have
     "docstrings": (("packages",), ()),
-    "files": (("files",), ("limit_mb", "column")),
-    "hub": (("path", "split"), ("name", "revision", "column")),
+    "files": (("files",), ("limit_mb", "column", "sample")),
+    "hub": (("path", "split"), ("name", "revision", "column", "sample")),
+    "mixture": (("parts",), ("limit_mb", "sample")),
 }
 
 
@@ -163,90 +199,19 @@ def _check(settings):
         if key not in allowed and not (key == "column" and settings[key] == "text"):
             which = f"`source: {source}`, which allows {', '.join(allowed)}"
             raise CorpusError(f"corpus.{key}: not for {which}")
-    share = settings["heldout"]
-    if not isinstance(share, float) or not 0 < share < 1:
-        raise CorpusError(f"corpus.heldout: {share!r}; give a share of documents between 0 and 1")
-    if "file" not in vocabulary and set(vocabulary) != {"size", "alphabet"}:
-        allowed = "{size, alphabet} to learn one, or {file} to read one"
+    for key, of in (("heldout", "documents"), ("sample", "sentences")):
+        share = settings.get(key)
+        if share is not None and (not isinstance(share, float) or not 0 < share < 1):
+            raise CorpusError(f"corpus.{key}: {share!r}; give a share of {of} between 0 and 1")
+    given = set(vocabulary)
+    if given != {"size", "alphabet"} and given - {"alphabet"} not in ({"file"}, {"pretrained"}):
+        allowed = "{size, alphabet} to learn one, {file} or {pretrained} to take one"
         raise CorpusError(f"corpus.vocabulary: give {allowed}")
     return settings | {"vocabulary": vocabulary}
 
 
-def _training_texts(text, share):
-    return (row["text"] for row in text if not _is_heldout(row["text"], share))
-
-
-def _is_heldout(text, share):
-    """Whether a document is held out: a stable hash of its text, the same on any machine."""
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
-
-
-def _encode(rows, tokenizer, share):
-    """Batched map: texts -> token ids and split; `share` None marks out-of-domain text."""
-    ids = [e.ids for e in tokenizer.encode_batch_fast(rows["text"], add_special_tokens=False)]
-    inside = share is not None
-    splits = [SPLITS[_is_heldout(t, share)] if inside else SPLITS[2] for t in rows["text"]]
-    return {"ids": ids, "split": splits}
-
-
-def _write(rows, directory, tokenizer, length):
-    """Append each document and a [SEP] to its split; returns the counts per split."""
-    if tokenizer.get_vocab_size() > 2**16:
-        raise CorpusError(
-            f"corpus.vocabulary: {tokenizer.get_vocab_size()} tokens; at most 65536 fit in 16 bits"
-        )
-    sep, unknown = (tokenizer.token_to_id(t) for t in ("[SEP]", "[UNK]"))
-    names = ("documents", "words", "characters", "tokens", "unknown")
-    counts = {split: dict.fromkeys(names, 0) for split in SPLITS}
-    files = {split: open(directory / f"{split}.npy", "wb") for split in SPLITS}  # noqa: SIM115
-    heldout, trained_on = [], set()
-    for file in files.values():
-        _header(file, 0)
-    for row in rows:
-        count = counts[row["split"]]
-        ids = np.asarray([*row["ids"], sep], dtype=np.uint16)
-        files[row["split"]].write(ids.tobytes())
-        if row["split"] == "heldout":
-            named = {"document": count["documents"], "source": row["source"]}
-            heldout += [named | block for block in json.loads(row["blocks"])]
-        elif row["split"] == "train":
-            trained_on.update(_fingerprints(row["text"]))
-        count["documents"] += 1
-        count["words"] += len(row["text"].split())
-        count["characters"] += len(row["text"])
-        count["tokens"] += len(ids)
-        count["unknown"] += int((ids == unknown).sum())
-    for split, file in files.items():
-        file.seek(0)
-        _header(file, counts[split]["tokens"])
-        file.close()
-        count = counts[split]
-        if count["tokens"] < length - 2:  # [CLS] and a last [SEP] are added to each sequence
-            key = "out_of_domain" if split == "out-of-domain" else "heldout"
-            raise CorpusError(
-                f"corpus.{key}: the {split} split has {count['documents']} documents, "
-                f"{count['tokens']} tokens, less than one sequence of {length}; give more text"
-                f"{', or another share' if key == 'heldout' else ''}"
-            )
-        count["unknown_rate"] = round(count.pop("unknown") / count["tokens"], 6)
-        with (directory / f"{split}.npy").open("rb") as stream:  # a run is keyed by what it reads
-            count["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-    for block in heldout:
-        block["unseen"] = trained_on.isdisjoint(_fingerprints(block["text"]))
-    pd.DataFrame(heldout).to_parquet(directory / "heldout.parquet")
-    return counts
-
-
-def _fingerprints(text):
-    """8 bytes per sentence, blind to case, digits and punctuation."""
-    for line in text.splitlines():
-        for sentence in sentences(line):
-            yield hashlib.blake2b(letters_of(sentence).encode(), digest_size=8).digest()
-
-
-def _header(file, length):
-    """The .npy header; numpy pads it so that a longer length fits in the same place."""
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<u2", "fortran_order": False, "shape": (length,)}
-    )
+def _training_texts(text, share, sample):
+    """Texts of the training documents, as the models will read them."""
+    for row in text():
+        if not is_below(row["text"], share):
+            yield row["text"] if sample is None else sampled(row["text"], sample)

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections import Counter
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -33,10 +34,41 @@ def read_docstrings(settings, root):
             f"corpus.packages: {twice[0]} is named twice; "
             "out_of_domain text must stay out of training"
         )
+    keys = {p: "out_of_domain" if p in kept_out else "packages" for p in packages}
+    documents, versions = package_documents(keys, root)
+    inside = [d for d in documents if d["source"] not in kept_out]
+    outside = [d for d in documents if d["source"] in kept_out]
+    for name, part in (("packages", inside), ("out_of_domain", outside)):
+        if not part:
+            raise CorpusError(
+                f"corpus.{name}: no English docstring in {', '.join(as_list(settings[name]))}"
+            )
+    card = {
+        "source": "docstrings",
+        "licence": "each package's own (BSD, MIT, Apache-2.0, PSF); read where installed",
+        "packages": {name: versions[name] for name in settings["packages"]},
+        "out_of_domain": {name: versions[name] for name in kept_out},
+    }
+    return partial(iter, inside), partial(iter, outside), card
+
+
+def package_documents(keys, root):
+    """Docstrings of installed packages, and the version of each package.
+
+    Parameters
+    ----------
+    keys : dict
+        Package -> the key of the corpus section that names it, for messages.
+    root : Path
+        Where constraints.txt is looked for.
+
+    Returns
+    -------
+    list of dict, dict of str to str
+    """
     pins = _pins(root)
     files, versions = [], {}
-    for package in packages:
-        key = "out_of_domain" if package in kept_out else "packages"
+    for package, key in keys.items():
         found, versions[package] = _package_files(package, key)
         files += found
         pin = pins.get(package.lower().replace("_", "-"), versions[package])
@@ -68,26 +100,11 @@ def read_docstrings(settings, root):
                 seen.add(key)
                 kept.append(block)
         if kept:
+            text = join(kept)
             documents.append(
-                {"source": row["source"], "blocks": json.dumps(kept), "text": join(kept)}
+                {"source": row["source"], "size": len(text), "text": text, "blocks": kept}
             )
-    inside = [d for d in documents if d["source"] not in kept_out]
-    outside = [d for d in documents if d["source"] in kept_out]
-    for name, part in (("packages", inside), ("out_of_domain", outside)):
-        if not part:
-            raise CorpusError(
-                f"corpus.{name}: no English docstring in {', '.join(as_list(settings[name]))}"
-            )
-    card = {
-        "source": "docstrings",
-        "licence": "each package's own (BSD, MIT, Apache-2.0, PSF); read where installed",
-        "packages": {name: versions[name] for name in settings["packages"]},
-        "out_of_domain": {name: versions[name] for name in kept_out},
-    }
-    inside, outside = (
-        datasets.Dataset.from_list(part).to_iterable_dataset() for part in (inside, outside)
-    )
-    return inside, outside, card
+    return documents, versions
 
 
 def _package_files(package, key):

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from dwt.schema import Arm, Claim, Model, Params, Scale, Schedule, Section
+from dwt.schema import Arm, Claim, Model, Params, Part, Scale, Schedule, Section
 
 
 class ParamsError(ValueError):
@@ -113,8 +113,8 @@ def _keys_at(where):
     for part in where:
         if part in ("arms", "models", "scales", "claims"):
             section = {"arms": Arm, "models": Model, "scales": Scale, "claims": Claim}[part]
-        elif part == "soft_weight":
-            section = Schedule
+        elif part in ("soft_weight", "parts"):
+            section = {"soft_weight": Schedule, "parts": Part}[part]
         elif issubclass(section, Section) and part in section.model_fields:
             section = section.model_fields[part].annotation
     return [field.alias or name for name, field in section.model_fields.items() if name != "root"]

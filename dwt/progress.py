@@ -21,8 +21,8 @@ class Progress:
     Parameters
     ----------
     name : str
-    total : int
-        Steps in all.
+    total : int or None
+        Steps in all, if that is known.
     start : int
         Steps done by an earlier attempt.
     """
@@ -41,11 +41,14 @@ class Progress:
             self.bar.update(done - self.bar.n)
             return
         now = time.monotonic()
-        if now - self.spoke < LINE_EVERY and done < self.total:
+        if now - self.spoke < LINE_EVERY and done != self.total:
             return
         self.spoke = now
-        left = (now - self.began) / max(1, done - self.start) * (self.total - done)
         shown = "".join(f"  {k} {v:.3f}" for k, v in numbers.items())
+        if self.total is None:
+            print(f"{self.name}: {done}{shown}  in {now - self.began:.0f} s", flush=True)
+            return
+        left = (now - self.began) / max(1, done - self.start) * max(0, self.total - done)
         print(f"{self.name}: {done}/{self.total}{shown}  about {left:.0f} s to go", flush=True)
 
     def close(self):

@@ -87,10 +87,31 @@ class Vocabulary(Section):
     size: Annotated[int, Field(gt=0, le=2**16)] | None = None  # ids are kept in 16 bits
     alphabet: PositiveInt = 150
     file: str | None = None
+    pretrained: str | None = None
+
+
+class Part(Section):
+    """One text of a mixture: files, or a hub dataset."""
+
+    weight: PositiveFloat = 1.0  # its share of the text is this over the sum of all
+    join: PositiveInt | None = None  # so many consecutive rows make one document
+    cut: PositiveInt | None = None  # documents of more characters are cut at ends of lines
+    files: list[str] | None = None
+    path: str | None = None
+    name: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    column: str = "text"
+
+    @model_validator(mode="after")
+    def _files_or_a_dataset(self):
+        if bool(self.files) == bool(self.path) or bool(self.path) != bool(self.split):
+            raise ValueError("give files, or path and split of a hub dataset")
+        return self
 
 
 class Corpus(Section):
-    source: Literal["docstrings", "files", "hub"]
+    source: Literal["docstrings", "files", "hub", "mixture"]
     vocabulary: Vocabulary
     heldout: Annotated[float, Field(gt=0, lt=1)]
     out_of_domain: Any
@@ -102,10 +123,13 @@ class Corpus(Section):
     split: str | None = None
     revision: str | None = None
     column: str = "text"
+    parts: list[Part] | None = None
+    sample: Annotated[float, Field(gt=0, lt=1)] | None = None  # share of sentences kept
 
     @model_validator(mode="after")
     def _source_has_its_key(self):
-        key = {"docstrings": "packages", "files": "files", "hub": "path"}[self.source]
+        keys = {"docstrings": "packages", "files": "files", "hub": "path", "mixture": "parts"}
+        key = keys[self.source]
         if not getattr(self, key):
             raise ValueError(f"source '{self.source}' needs the key '{key}'")
         return self

@@ -1,18 +1,24 @@
 """How is text of your own read? From files, or from a dataset of the Hugging Face hub.
 
-Each reader, that of `dwt.docstrings` too, returns training and out-of-domain documents as datasets
-of rows `{source, blocks, text}`, and what the data card says of them.
+A reader, that of `dwt.docstrings` and of `dwt.mixture` too, returns training and out-of-domain
+documents, each as a function that starts an iterator of rows `{source, size, text}` (and `blocks`,
+where a document has more structure than lines), and what the data card says of them. `size` is in
+bytes. Rows of files and datasets are streamed, never held in memory.
 """
 
 import glob
 import json
 import lzma
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import datasets
+import pyarrow
+from pyarrow import parquet
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".parquet")
-BLOCK = {"section": "", "name": "", "type": "", "text": ""}  # one paragraph and what it describes
+DOCUMENT_MB = 16  # text without blank lines is cut here, so that no document fills the memory
 
 
 class CorpusError(ValueError):
@@ -24,36 +30,58 @@ class CorpusError(ValueError):
 
 def read_files(settings, root):
     """Documents are blank-line separated (.txt, .txt.xz) or rows of a column (.jsonl, .parquet)."""
+    limit, budget = budgets(settings)
+    column = settings.get("column", "text")
+    paths, text = open_files(settings["files"], "files", root, column)
+    others, out_of_domain = open_files(settings["out_of_domain"], "out_of_domain", root, column)
+    refuse_overlap(paths, others, "files")
+    card = {
+        "source": "files",
+        "licence": "that of the files",
+        "files": [path.name for path in paths],
+        "out_of_domain": [path.name for path in others],
+        "limit_mb": limit,
+    }
+    return partial(limited, text, limit), partial(limited, out_of_domain, budget), card
+
+
+def budgets(settings):
+    """Megabytes of text to read, and of out-of-domain text: as much as is held out, at least 1."""
     limit = settings.get("limit_mb")
     if limit is not None and not limit > 0:
         raise CorpusError(
             f"corpus.limit_mb: {limit!r}; give megabytes of text, or leave it out to read all"
         )
-    budgets = (
-        limit,
-        limit and max(1, limit * settings["heldout"]),
-    )  # out-of-domain text: as much as held-out text
-    parts = []
-    for key, budget in zip(("files", "out_of_domain"), budgets, strict=True):
-        paths = [path for pattern in as_list(settings[key]) for path in _expand(pattern, root, key)]
-        arguments = {"paths": [str(p) for p in paths], "limit_mb": budget, "key": key}
-        parts.append(
-            (paths, _generated(_file_rows, **arguments, column=settings.get("column", "text")))
-        )
-    same = set(parts[0][0]) & set(parts[1][0])
-    if same:
-        raise CorpusError(
-            f"corpus.out_of_domain: {same.pop()} is also in corpus.files; "
-            "it must stay out of training"
-        )
-    card = {
-        "source": "files",
-        "licence": "that of the files",
-        "files": [path.name for path in parts[0][0]],
-        "out_of_domain": [path.name for path in parts[1][0]],
-        "limit_mb": limit,
-    }
-    return parts[0][1], parts[1][1], card
+    return limit, limit and max(1, limit * settings["heldout"])
+
+
+def limited(rows, limit_mb):
+    """Rows until `limit_mb` of UTF-8 text is read; all of them for None."""
+    left = float("inf") if limit_mb is None else limit_mb * 1e6
+    for row in rows():
+        if left <= 0:
+            return
+        left -= row["size"]
+        yield row
+
+
+def refuse_overlap(inside, outside, key):
+    """Out-of-domain text that is also training text measures nothing."""
+    for same in inside:
+        if same in outside:
+            raise CorpusError(
+                f"corpus.out_of_domain: {same} is also in corpus.{key}; "
+                "it must stay out of training"
+            )
+
+
+# ---- Files ----
+
+
+def open_files(patterns, key, root, column="text"):
+    """The files that paths and globs name, checked, and a function that starts to read them."""
+    paths = [path for pattern in as_list(patterns) for path in _expand(pattern, root, key)]
+    return paths, partial(_file_rows, paths, column, key)
 
 
 def _expand(pattern, root, key):
@@ -71,20 +99,18 @@ def _expand(pattern, root, key):
             )
         if path.stat().st_size == 0:
             raise CorpusError(f"corpus.{key}: {path} is empty")
+        if path.suffix == ".parquet":  # its table of contents comes last: a cut shows at once
+            _parquet(path, f"corpus.{key}: {path}").close()
     return paths
 
 
-def _file_rows(paths, limit_mb, column, key):
-    """Rows `{source, blocks, text}` of files in turn, until `limit_mb` of UTF-8 text is read."""
-    left = float("inf") if limit_mb is None else limit_mb * 1e6
-    for path in map(Path, paths):
+def _file_rows(paths, column, key):
+    """Rows of files in turn; each must hold text."""
+    for path in paths:
         empty = True
         for text in _documents(path, column, f"corpus.{key}: {path}"):
-            if left <= 0:
-                return
-            left -= len(text.encode())
             empty = False
-            yield _row(path.name, text)
+            yield row(path.name, text)
         if empty:
             raise CorpusError(f"corpus.{key}: {path} is empty: it holds no text")
 
@@ -92,23 +118,26 @@ def _file_rows(paths, limit_mb, column, key):
 def _documents(path, column, where):
     """Texts of one file, streamed; `where` is how a message about it starts."""
     if path.suffix == ".parquet":
-        rows = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-        yield from _column(rows, column, where)
+        yield from _parquet_texts(path, column, where)
         return
     number = 0
     try:
         with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:
-            document = []
+            document, size = [], 0
             for number, line in enumerate(file, 1):
+                size += len(line)
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if path.suffix == ".jsonl":
                     if line:
                         yield from _column([json.loads(line)], column, f"{where}, line {number}")
-                elif line:
+                    continue
+                if line:
                     document.append(line)
-                elif document:
+                if document and (not line or size > DOCUMENT_MB * 1e6):
                     yield "\n".join(document)
                     document = []
+                if not document:
+                    size = 0
             if document:
                 yield "\n".join(document)
     except UnicodeDecodeError as error:
@@ -116,11 +145,33 @@ def _documents(path, column, where):
             f"{where}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
         ) from None
     except (lzma.LZMAError, EOFError) as error:
-        raise CorpusError(f"{where}: not a complete .xz file ({error})") from None
+        raise CorpusError(f"{where}: not a complete .xz file ({error}); get it again") from None
     except json.JSONDecodeError as error:
         raise CorpusError(
             f"{where}, line {number}: not JSON ({error}); give one object a line"
         ) from None
+
+
+def _parquet(path, where):
+    try:
+        return parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorpusError(
+            f"{where}: not a complete .parquet file ({error}); get it again"
+        ) from None
+
+
+def _parquet_texts(path, column, where):
+    """Texts of one column, some hundred rows at a time."""
+    with _parquet(path, where) as file:
+        names = file.schema_arrow.names
+        if column not in names:
+            raise CorpusError(f"{where}: no text column {column!r}; found {', '.join(names)}")
+        try:
+            for batch in file.iter_batches(batch_size=256, columns=[column]):
+                yield from _column(batch.to_pylist(), column, where)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise CorpusError(f"{where}: damaged ({error}); get it again") from None
 
 
 def _column(rows, column, where):
@@ -133,62 +184,108 @@ def _column(rows, column, where):
             yield row[column]
 
 
+# ---- The hub ----
+
+DATASET_KEYS = ("path", "name", "split", "revision")
+
+
 def read_hub(settings, root):
     """Documents are rows of `load_dataset(path, name, split=..., revision=...)`."""
     kept_out = settings["out_of_domain"]
     if not isinstance(kept_out, dict) or not {"path", "split"} <= set(kept_out):
         raise CorpusError("corpus.out_of_domain: give path and split (and name, revision, column)")
     kept_out = {"column": settings.get("column", "text")} | kept_out
-    parts = [_load_hub(settings, "corpus", root), _load_hub(kept_out, "corpus.out_of_domain", root)]
-    named = [
-        {k: part[k] for k in ("path", "name", "split", "revision") if k in part}
-        for part in (settings, kept_out)
-    ]
+    text = open_hub(settings, "corpus", root, streaming=False)
+    out_of_domain = open_hub(kept_out, "corpus.out_of_domain", root, streaming=False)
     card = {
         "source": "hub",
         "licence": "that of the dataset, on its page",
-        "dataset": named[0],
-        "out_of_domain": named[1],
+        "dataset": dataset(settings),
+        "out_of_domain": dataset(kept_out),
     }
-    return *parts, card
+    return text, out_of_domain, card
 
 
-def _load_hub(settings, key, root):
-    """One split of a hub dataset, or of a local folder, as rows `{source, blocks, text}`."""
-    column = settings.get("column", "text")
-    path = str(root / settings["path"]) if (root / settings["path"]).exists() else settings["path"]
+def dataset(settings):
+    """What names a hub dataset, of a section of settings."""
+    return {key: settings[key] for key in DATASET_KEYS if settings.get(key)}
+
+
+def open_hub(settings, key, root, *, streaming=None):
+    """A function that starts to read one split of a hub dataset, or of a local folder.
+
+    Streamed, a split is neither in memory nor on disk; a slice of one ("train[:1000]") cannot be
+    streamed, and is downloaded and cached by `datasets`.
+    """
+    path, split, column = settings["path"], settings["split"], settings.get("column", "text")
+    streaming = "[" not in split if streaming is None else streaming
+    where = f"{key}.path: {path!r}"
     try:
         rows = datasets.load_dataset(
-            path, settings.get("name"), split=settings["split"], revision=settings.get("revision")
-        )
+            str(root / path) if (root / path).exists() else path, settings.get("name"),
+            split=split, revision=settings.get("revision"), streaming=streaming,
+        )  # fmt: skip
     except Exception as error:  # whatever the hub, the network or the split string raises
         raise CorpusError(
-            f"{key}.path: {settings['path']!r} could not be loaded "
+            f"{where} could not be loaded "
             f"({type(error).__name__}: {error}). Check path, name and split; without a network, "
             "download it once where there is one, or use `source: files`"
         ) from error
-    if column not in rows.column_names:
+    if rows.column_names and column not in rows.column_names:
         raise CorpusError(
             f"{key}.column: no column {column!r}; the dataset has {', '.join(rows.column_names)}"
         )
-    name = Path(settings["path"]).name
-    return _generated(_hub_rows, rows=rows, column=column, name=name, key=key)
+    return partial(_hub_rows, rows, column, Path(path).name, where)
 
 
-def _hub_rows(rows, column, name, key):
-    for text in _column(rows.select_columns([column]), column, f"{key}.column: {name}"):
-        yield _row(name, text)
+def _hub_rows(rows, column, name, where):
+    """Rows of a dataset; what breaks off in the middle says that the work so far is kept."""
+    number = 0
+    try:
+        for text in _column(rows.select_columns([column]), column, where):
+            yield row(name, text)
+            number += 1
+    except CorpusError:
+        raise
+    except Exception as error:  # whatever the hub, the network or a damaged file raises
+        raise CorpusError(
+            f"{where} broke off after {number} documents ({type(error).__name__}: {error}). "
+            "What is tokenised is kept: run it again when the dataset can be reached, or download "
+            "it whole where there is a network and use files"
+        ) from error
+    if not number:
+        raise CorpusError(f"{where} is empty: it holds no text")
 
 
-def _row(source, text):
+# ---- Rows ----
+
+
+def row(source, text):
     """A document without structure: its paragraphs are its lines."""
-    blocks = [BLOCK | {"text": line.strip()} for line in text.splitlines() if line.strip()]
-    return {"source": source, "blocks": json.dumps(blocks), "text": join(blocks)}
+    lines = "\n".join(filter(None, map(str.strip, text.splitlines())))
+    return {"source": source, "size": len(text.encode()), "text": lines}
 
 
-def _generated(function, **arguments):
-    """A streamed dataset: nothing is cached, so no stale copy is ever read."""
-    return datasets.IterableDataset.from_generator(function, gen_kwargs=arguments)
+def joined(rows, number):
+    """Rows made of `number` consecutive ones: for datasets of single sentences."""
+    rows = rows()
+    while several := list(islice(rows, number)):
+        text, size = "\n".join(r["text"] for r in several), sum(r["size"] for r in several)
+        yield {"source": several[0]["source"], "size": size, "text": text}
+
+
+def cut(rows, characters):
+    """Rows with longer texts cut at ends of lines, into pieces of that many characters or more."""
+    for whole in rows():
+        lines, length = [], 0
+        for line in whole["text"].split("\n"):
+            lines.append(line)
+            length += len(line) + 1
+            if length > characters:
+                yield row(whole["source"], "\n".join(lines))
+                lines, length = [], 0
+        if lines:
+            yield row(whole["source"], "\n".join(lines))
 
 
 def join(blocks):

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
+from dwt import corpus as corpus_module
 from dwt import sources
 from dwt.corpus import (
     SPECIAL_TOKENS,
@@ -286,6 +288,25 @@ def test_a_given_vocabulary_file_is_used_as_it_is(settings, tmp_path):
     assert corpus.tokenizer().tokenize("The cat.") == ["the", "c", "##a", "##t", "."]
 
 
+def test_the_vocabulary_of_a_pretrained_tokenizer_is_that_of_its_file(settings, tmp_path):
+    words = [*SPECIAL_TOKENS, "[unused0]", "the", "cat", *"abcdefghijklmnopqrstuvwxyz", "##s", "."]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(vocab={w: i for i, w in enumerate(words)}).save_pretrained(tmp_path / "saved")
+    expected = build(settings | {"vocabulary": {"file": "vocab.txt"}}, tmp_path, "from-file")
+    corpus = build(settings | {"vocabulary": {"pretrained": "saved", "alphabet": 150}}, tmp_path)
+    assert corpus.tokenizer().get_vocab() == expected.tokenizer().get_vocab()
+    np.testing.assert_array_equal(corpus.tokens("train"), expected.tokens("train"))
+
+
+def test_a_pretrained_tokenizer_that_cannot_serve_is_refused_by_name(settings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    other.save_pretrained(tmp_path / "bpe")
+    for name, words in (("empty", "could not be loaded"), ("bpe", "not a WordPiece tokenizer")):
+        message = refusal(settings | {"vocabulary": {"pretrained": name}}, tmp_path)
+        assert message.startswith("corpus.vocabulary.pretrained: ") and words in message
+
+
 # ---- Docstrings ----
 
 PROSE = "The quick method returns the sum of the values."
@@ -555,7 +576,7 @@ def test_an_interrupted_build_leaves_the_old_corpus_whole(settings, tmp_path, mo
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(json, "dumps", interrupted)
+    monkeypatch.setattr(corpus_module, "assemble", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(settings | {"heldout": 0.5}, tmp_path)
     assert {p.name: p.read_bytes() for p in (tmp_path / "built").iterdir()} == old
@@ -573,6 +594,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"text": "A line."}\nnot json\n')
     (tmp_path / "column.jsonl").write_text('{"body": "A line."}\n')
     pd.DataFrame({"body": ["A line."]}).to_parquet(tmp_path / "column.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "column.parquet").read_bytes()[:-9])
     for name, words in {
         "missing.txt": "does not exist",
         "*.csv": "matches no file",
@@ -584,6 +606,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(settings, tmp_path):
         "bad.jsonl": "line 2: not JSON",
         "column.jsonl": "no text column 'text'; found body",
         "column.parquet": "no text column 'text'; found body",
+        "cut.parquet": "not a complete .parquet file",
     }.items():
         message = refusal(settings | {"files": [name]}, tmp_path)
         assert message.startswith("corpus.files: ") and name in message and words in message
