@@ -48,7 +48,7 @@ def collect(params=None):
     runs, curves = [], []
     for run in _grid(params):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
-        command = f"dvc repro {run.kind}@{run.arm}-{run.seed}"
+        command = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
         files = [run.directory / "run.json", run.directory / "history.csv"]
         for file in files:
             _require(file, params, command, arm=run.arm, seed=run.seed)
@@ -62,8 +62,8 @@ def collect(params=None):
         runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
         curves.append(pd.read_csv(files[1]).assign(**keys))
     scores = []
-    stages = {arm: f"evaluate-standalone@{arm}" for arm in params.models}
-    stages |= {arm: f"evaluate-student@{arm}" for arm in params.arms}
+    stages = {arm: f"evaluate-standalone@{params.scale}-{arm}" for arm in params.models}
+    stages |= {arm: f"evaluate-student@{params.scale}-{arm}" for arm in params.arms}
     for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
         file = params.path("runs", "scores", arm, "scores.csv")
         _require(file, params, f"dvc repro {stage}", arm=arm)

@@ -63,12 +63,77 @@ def test_text_of_ones_own_that_is_new_or_changed_is_noticed(tmp_path):
     root = tracked_copy(tmp_path)
 
     def changed():
-        (said,) = json.loads(dvc("status", "--json", "corpus", cwd=root).stdout)["corpus"][:1]
+        (stage,) = json.loads(dvc("status", "--json", "corpus", cwd=root).stdout).values()
+        (said,) = stage[:1]
         return said["changed deps"].get("data/raw")
 
     assert changed() is None
     (root / "data" / "raw" / "mine.txt").write_text("A text of one's own.\n")
     assert changed() == "modified"
+
+
+STAND_IN = """
+import pathlib, sys
+import yaml
+params = yaml.safe_load(open("params.yaml"))
+with open("ran.txt", "a") as ran:
+    ran.write(f"{params['scale']} {sys.argv[1]}\\n")
+for out in map(pathlib.Path, sys.argv[1:]):
+    inside = ["made"]
+    if out.name == "teachers":
+        inside = [f"{arm}-{seed}.json" for arm in params["arms"] for seed in params["seeds"]]
+    for file in [out] if out.suffix else [out / name for name in inside]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(out))
+"""
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """The pipeline with the work left out: a stage notes that it ran and writes its outs.
+
+    Three arms, one seed, and the scales `one` and `two`, alike but for their names.
+    """
+    root = tracked_copy(tmp_path_factory.mktemp("graph"))
+    (root / "dvc.lock").unlink()
+    (root / "stand_in.py").write_text(STAND_IN)
+    stages = {}
+    for name, stage in DVC.items():
+        outs = [out if isinstance(out, str) else next(iter(out)) for out in stage["outs"]]
+        stages[name] = {**stage, "cmd": f"python stand_in.py {' '.join(outs)}"}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
+    params = {**PARAMS, "scale": "one", "seeds": [0]}
+    params["scales"] = dict.fromkeys(["one", "two"], PARAMS["scales"]["smoke"])
+    params["models"] = {name: PARAMS["models"][name] for name in ("scratch", "weak-teacher")}
+    params["arms"] = {"normal": PARAMS["arms"]["normal"]}
+    (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for command in ("add -A", "-c user.name=x -c user.email=x@y commit -qm start"):
+        subprocess.run(["git", *command.split()], cwd=root, check=True)
+    return root
+
+
+def test_one_word_switches_the_scale_and_going_back_runs_nothing(graph):
+    dvc("repro", cwd=graph)
+    first = (graph / "ran.txt").read_text().splitlines()
+    dvc("exp", "run", "-S", "scale=two", cwd=graph)
+    second = (graph / "ran.txt").read_text().splitlines()[len(first) :]
+    # All but the stages that are of no scale: those have run.
+    common = {name for name, stage in DVC.items() if "matrix" not in stage}
+    assert len(second) == len(first) - len(common)
+    assert {line.split()[0] for line in second} == {"two"}
+    assert runs_again(graph) == set()
+    params = (graph / "params.yaml").read_text()
+    (graph / "params.yaml").write_text(params.replace("scale: two", "scale: one"))
+    dvc("repro", cwd=graph)
+    assert (graph / "ran.txt").read_text().splitlines() == first + second
+    assert "up to date" in dvc("status", cwd=graph).stdout
+
+
+def test_every_stage_that_knows_the_scale_has_it_in_its_name():
+    for name, stage in DVC.items():
+        rest = {key: value for key, value in stage.items() if key != "matrix"}
+        if "${scale}" in json.dumps(rest):
+            assert next(iter(stage["matrix"].items())) == ("scale", ["${scale}"]), name
 
 
 def test_every_dependency_exists_or_is_made_by_a_stage():
@@ -162,13 +227,13 @@ def test_a_stage_that_fails_ends_with_its_cause(jobs, tmp_path):
     done = run(sys.executable, "-m", "dwt.pipeline", jobs, cwd=root)
     assert done.returncode == 1
     assert "Traceback" in done.stdout
-    assert re.fullmatch(r"stage corpus failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
+    assert re.fullmatch(r"stage corpus@smoke failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
 
 
 def test_the_cause_is_the_last_error_with_all_its_lines():
     said = (
         "ValueError: caught\n\x1b[31mParamsError\x1b[39m: params.yaml: one\nparams.yaml: two\n\n"
-        "ERROR: failed to reproduce 'corpus': failed to run: papermill, exited with 1\n"
+        "ERROR: failed to reproduce 'corpus@laptop': failed to run: papermill, exited with 1\n"
     )
     assert cause(said) == "ParamsError: params.yaml: one\nparams.yaml: two"
     assert cause("reading\nKilled\n") == "Killed"
