@@ -31,8 +31,8 @@ def read_blimp(where, *, pairs, root=Path(), name="evaluate.blimp"):
     where : str or None
         A parquet file, a folder of them, or the name of a hub dataset (``nyu-mll/blimp``); None
         gives None.
-    pairs : int
-        Of each set; a set that holds fewer is refused, so that all sets weigh alike.
+    pairs : int or None
+        Of each set, None for all; a set that holds fewer is refused.
     root : path-like
         What a relative path starts from.
     name : str
@@ -67,10 +67,11 @@ def read_blimp(where, *, pairs, root=Path(), name="evaluate.blimp"):
             f"{name}: {where!r} has the set {found.idxmax()!r} under several phenomena "
             "(linguistics_term); a set belongs to one"
         )
+    pairs = pairs or of_set.size().max()
     if (sizes := of_set.size()).min() < pairs:
         raise BlimpError(
             f"{name}: the set {sizes.idxmin()!r} of {where!r} has {sizes.min()} pairs, fewer than "
-            f"evaluate.pairs = {pairs}; lower that"
+            f"{pairs} asked for by evaluate.blimp_pairs; lower that"
         )
     return of_set.head(pairs).sort_values("UID", kind="stable", ignore_index=True)[COLUMNS]
 

@@ -24,7 +24,7 @@ GLUE = {
 BERT = 30_522  # tokens of bert-base-uncased
 OFFLINE_TOKENS = 30  # of an example of the tasks made from held-out text
 SENTENCE_TOKENS = 15  # of a sentence of BLiMP, 4,096 pieces
-BLIMP_SETS, PAIR_KINDS = 67, 3
+BLIMP_SETS, BLIMP_PAIRS, PAIR_KINDS = 67, 1000, 3
 SAVED = {  # bytes a layer keeps for the backward pass, per token: of its width, of its inner width
     ("modernbert", "fp32"): (40, 16), ("modernbert", "bf16"): (24, 8),
     ("distilbert", "fp32"): (32, 8), ("distilbert", "bf16"): (24, 4),
@@ -139,15 +139,11 @@ def _run_bytes(run, parameters, size):
 def evaluation_cost(params, config):
     """Operations and optimizer steps to score one model: fine-tuning, then zero-shot.
 
-    Of a GLUE task the whole is assumed, at most `evaluate.examples` to train on where that is set.
-    Each kept checkpoint that `evaluate.checkpoints` lists is fine-tuned on every task.
+    Of a GLUE task the whole is assumed, at most `evaluate.examples` to train on where that is set,
+    and of BLiMP's sets all.
     """
     asked = params.settings.evaluate
-    epochs, rates = (
-        value if isinstance(value, list) else [value]
-        for value in (asked.epochs, asked.learning_rate)
-    )
-    kept = len(getattr(asked, "checkpoints", None) or [])
+    early = asked.tasks if asked.checkpoints is True else asked.checkpoints or []
     flops = steps = 0
     for task in asked.tasks:
         examples, scored, length = GLUE.get(
@@ -155,10 +151,12 @@ def evaluation_cost(params, config):
         )
         examples = min(examples, asked.examples or examples)
         forward = forward_flops(config, batch=1, length=length, masked=0)
-        times = asked.seeds * len(rates) * (1 + kept)
-        flops += times * sum(forward * (3 * n * examples + scored) for n in epochs)
-        steps += times * sum(n * -(-examples // asked.batch) for n in epochs)
-    sentences = 2 * asked.pairs * (PAIR_KINDS + (BLIMP_SETS if asked.blimp else 0))
+        weights = 1 + (task in early) * len(params.settings.train.keep)
+        times = asked.seeds * len(asked.learning_rate) * weights
+        flops += times * sum(forward * (3 * n * examples + scored) for n in asked.epochs)
+        steps += times * sum(n * -(-examples // asked.batch) for n in asked.epochs)
+    of_blimp = BLIMP_SETS * (asked.blimp_pairs or BLIMP_PAIRS) if asked.blimp else 0
+    sentences = 2 * (asked.pairs * PAIR_KINDS + of_blimp)
     n = SENTENCE_TOKENS  # read once for each, that one masked; [CLS] and [SEP] beside them
     return flops + forward_flops(config, batch=sentences * n, length=n + 2, masked=1), steps
 

@@ -1,11 +1,14 @@
 """What has a pre-trained model learned? Zero-shot and fine-tuned scores, as tidy rows."""
 
+import hashlib
+import itertools
+
 import numpy as np
 import pandas as pd
 import torch
 
 from dwt.blimp import by_phenomenon
-from dwt.finetune import METRICS, classifier, finetune
+from dwt.finetune import classifier, code_digest, encode, finetune, scores_of
 from dwt.heldout import heldout_batches
 from dwt.machine import set_threads
 from dwt.models import build_model, load_model, logits_at
@@ -14,6 +17,10 @@ from dwt.tasks import TOKEN_CLASSES, token_classes
 
 # Per forward pass of the zero-shot scores: more leave the CPU's cache, fewer leave a GPU idle.
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65_536}
+COLUMNS = [
+    "kind", "arm", "seed", "step", "finetune_seed", "learning_rate", "epochs", "task", "metric",
+    "score", "examples", "train_examples",
+]  # fmt: skip
 
 
 @torch.no_grad()
@@ -105,7 +112,17 @@ def cloze_accuracy(model, corpus, *, train, sequences, device="cpu"):
 
 
 def evaluate(
-    run, corpus, *, pairs, tasks, settings, train, blimp=None, weights="trained", device=None
+    run,
+    corpus,
+    *,
+    pairs,
+    tasks,
+    settings,
+    train,
+    blimp=None,
+    weights="trained",
+    device=None,
+    kept=None,
 ):
     """All scores of one run, as rows of the scores table.
 
@@ -117,75 +134,144 @@ def evaluate(
     pairs : dict of str to list of (str, str)
         From `dwt.pairs.minimal_pairs`; made once for all runs.
     tasks : list of dwt.tasks.Task
-        From `dwt.tasks.finetune_tasks`.
+        From `dwt.glue_data.asked_tasks`.
     settings, train : dict
-        The sections `evaluate` and `train` of the scale.
+        The sections `evaluate` and `train` of the scale. Each learning rate with each number of
+        epochs is a fine-tuning of its own, with its own schedule. With ``checkpoints`` the weights
+        that ``train.keep`` kept along the run are scored too.
     blimp : DataFrame, optional
         From `dwt.blimp.read_blimp`.
     weights : {"trained", "random"}
         "random" scores the run's initialisation: what a task owes to the architecture alone.
     device : str, optional
         By default "cuda" where there is one, else "cpu".
+    kept : dwt.kept.Kept, optional
+        Remembers finished fine-tunings, so that a job that was stopped goes on where it was.
 
     Returns
     -------
     DataFrame
-        Columns kind, arm, seed, finetune_seed (missing for zero-shot scores), task, metric, score,
-        examples.
+        Columns kind, arm, seed, step (of pre-training), finetune_seed, learning_rate, epochs,
+        task, metric, score, examples (scored), train_examples (fine-tuned on). Missing for
+        zero-shot scores: finetune_seed, learning_rate, epochs, train_examples.
+
+    Raises
+    ------
+    FileNotFoundError
+        Before anything is scored, where weights are missing.
     """
     set_threads(train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = corpus.tokenizer()
-    trained = weights == "trained"
-    if trained:
-        model = load_model(run.directory)
-    else:
-        model = build_model(
+    trained, tokenizer = weights == "trained", corpus.tokenizer()
+    encoded = [encode(tokenizer, task, length=settings["length"]) for task in tasks]
+    names = [task.name for task in tasks]
+    stages = _weights(run, names, settings, train) if trained else [(0, None, names, True)]
+    who = dict(kind=run.kind if trained else "baseline", arm=run.arm if trained else "random",
+               seed=run.seed)  # fmt: skip
+    each = len(settings["learning_rate"]) * len(settings["epochs"]) * settings["seeds"]
+    parts = len(pairs) + 1 + (blimp is not None)
+    total = sum(zero_shot * parts + len(some) * each for *_, some, zero_shot in stages)
+    progress = Progress(f"evaluate {who['arm']}, seed {run.seed}", total)
+    steps, rows = itertools.count(1), []
+    for step, folder, some, zero_shot in stages:
+        model = load_model(folder) if trained else build_model(
             run.model, layers=run.layers, vocabulary=corpus.vocabulary,
             max_length=train["length"], pad=corpus.pad_id, seed=run.seed,
         )  # fmt: skip
-    rows = []
-    who = dict(
-        kind=run.kind if trained else "baseline", arm=run.arm if trained else "random",
-        seed=run.seed,
-    )  # fmt: skip
+        found = _fine_tuned(
+            model, [one for one in encoded if one.task.name in some],
+            settings=settings, device=device, kept=kept,
+        )  # fmt: skip
+        if zero_shot:
+            first = _zero_shot(model, corpus, tokenizer, pairs, blimp, train=train, device=device)
+            found = itertools.chain(first, found)
+        for some_rows in found:  # of one kind of pair, or of one fine-tuning
+            rows += [who | {"step": step} | row for row in some_rows]
+            progress.update(next(steps))
+    progress.close()
+    return _rows(rows)
 
-    def add(task, metric, score, examples, finetune_seed=None):
-        rows.append(who | dict(finetune_seed=finetune_seed, task=task, metric=metric,
-                               score=score, examples=examples))  # fmt: skip
 
-    steps = Progress(
-        f"evaluate {who['arm']}, seed {run.seed}",
-        len(pairs) + (blimp is not None) + 1 + len(tasks) * settings["seeds"],
-    )
-    done = 0
+def _weights(run, names, settings, train):
+    """What is scored: step, folder, tasks to fine-tune on, whether zero-shot too."""
+    early = settings["checkpoints"]
+    shares = train["keep"] if early else []
+    steps = sorted({round(share * train["steps"]) for share in shares} - {train["steps"]})
+    some = names if early is True else early
+    found = [(train["steps"], run.directory, names, True)]
+    found += [(n, run.directory / f"checkpoint-{n}", some, early is True) for n in steps]
+    for step, folder, *_ in found:
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{run.arm}, seed {run.seed}: no weights of step {step} in {folder}; "
+                "run dvc repro, or leave out evaluate.checkpoints (params.yaml)"
+            )
+    return found
+
+
+def _zero_shot(model, corpus, tokenizer, pairs, blimp, *, train, device):
+    """Rows of what needs no fine-tuning, part by part."""
     for kind, of_kind in pairs.items():
         score = minimal_pair_accuracy(model, tokenizer, of_kind, device=device)
-        add(kind, "minimal-pair accuracy", score, len(of_kind))
-        steps.update(done := done + 1)
+        yield [dict(task=kind, metric="minimal-pair accuracy", score=score, examples=len(of_kind))]
     if blimp is not None:
-        for name, (score, count) in blimp_accuracy(model, tokenizer, blimp, device=device).items():
-            add(name, "minimal-pair accuracy", score, count)
-        steps.update(done := done + 1)
-    for name, (score, count) in cloze_accuracy(
+        right = blimp_accuracy(model, tokenizer, blimp, device=device)
+        yield [
+            dict(task=name, metric="minimal-pair accuracy", score=score, examples=count)
+            for name, (score, count) in right.items()
+        ]
+    of_class = cloze_accuracy(
         model, corpus, train=train, sequences=train["final_sequences"], device=device
-    ).items():
-        add(f"cloze, {name}", "accuracy", score, count)
-    steps.update(done := done + 1)
-    for task in tasks:
-        for seed in range(settings["seeds"]):
-            score = finetune(
-                classifier(model, task, seed=seed), tokenizer, task,
-                settings=settings, seed=seed, device=device,
+    )
+    yield [
+        dict(task=f"cloze, {name}", metric="accuracy", score=score, examples=count)
+        for name, (score, count) in of_class.items()
+    ]
+
+
+def _fine_tuned(model, encoded, *, settings, device, kept):
+    """Rows of every task, setting and seed, one fine-tuning at a time."""
+    digest = _digest(model)
+    grid = itertools.product(settings["learning_rate"], settings["epochs"])
+    for one, (rate, epochs), seed in itertools.product(encoded, grid, range(settings["seeds"])):
+        setting = dict(learning_rate=rate, epochs=epochs)
+        key = [digest, one.digest(), setting, settings["batch"], seed, device, code_digest()]
+        scores = kept and kept.get(key)
+        if scores is None:
+            scores = finetune(
+                classifier(model, one.task, seed=seed), one,
+                settings=setting | {"batch": settings["batch"]}, seed=seed, device=device,
             )  # fmt: skip
-            add(task.name, task.metric, score, len(task.validation), seed)
-            steps.update(done := done + 1)
-    steps.close()
-    return pd.DataFrame(rows)
+            if kept:
+                kept.put(key, scores)
+        about = setting | dict(finetune_seed=seed, train_examples=len(one.train))
+        yield [
+            dict(task=one.task.name, metric=metric, score=score, examples=count) | about
+            for metric, (score, count) in scores.items()
+        ]
+
+
+def _digest(model):
+    """SHA-256 of a model's weights, 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        found.update(name.encode())
+        found.update(value.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _rows(rows):
+    """The scores table of some rows; what a row lacks is missing, whole numbers stay whole."""
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    whole = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]
+    return frame.astype({name: "Int64" for name in whole})
 
 
 def trivial_scores(pairs, tasks, blimp=None):
-    """What needs no model: a coin on minimal pairs, the commonest label of each task."""
+    """What needs no model: a coin on minimal pairs, the commonest label of each task.
+
+    Where a number is to be predicted, every guess is the same and so correlates with nothing: 0.
+    """
     rows = []
     counts = {kind: len(of_kind) for kind, of_kind in pairs.items()}
     if blimp is not None:
@@ -194,11 +280,10 @@ def trivial_scores(pairs, tasks, blimp=None):
         rows.append(dict(arm="chance", task=kind, metric="minimal-pair accuracy", score=0.5,
                          examples=count))  # fmt: skip
     for task in tasks:
-        truth = task.validation.label
-        guess = np.full(len(truth), task.train.label.mode()[0])
-        rows.append(dict(arm="majority", task=task.name, metric=task.metric,
-                         score=float(METRICS[task.metric](truth, guess)),
-                         examples=len(truth)))  # fmt: skip
-    return pd.DataFrame(
-        [dict(kind="baseline", seed=None, finetune_seed=None) | row for row in rows]
-    )
+        truth = task.train.label
+        guess = truth.mode()[0] if task.labels else truth.mean()
+        found = {part: np.full(len(frame), guess) for part, frame in task.validation.items()}
+        for metric, (score, count) in scores_of(task, found).items():
+            rows.append(dict(arm="majority", task=task.name, metric=metric, score=score,
+                             examples=count))  # fmt: skip
+    return _rows([{"kind": "baseline"} | row for row in rows])

@@ -1,7 +1,8 @@
 """Which numbers belong to the study that params.yaml declares?
 
 `collect` gathers the declared runs into tidy tables, `table` reads those back; both refuse what is
-missing and pass over what is no longer declared.
+missing and pass over what is no longer declared. Of fine-tuned scores `table` gives one setting per
+task (`dwt.tuning`), of final weights; scores.csv has them all.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import pandas as pd
 
 from dwt.params import load_params, resolve
+from dwt.tuning import at_the_end, chosen, chosen_settings
 
 KEYS = ["kind", "arm", "seed"]
 COLUMNS = {
@@ -24,8 +26,12 @@ COLUMNS = {
         "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
         "heldout_loss",
     ],
-    "scores": [*KEYS, "finetune_seed", "task", "metric", "score", "examples"],
+    "scores": [
+        *KEYS, "step", "finetune_seed", "learning_rate", "epochs", "task", "metric", "score",
+        "examples", "train_examples",
+    ],
 }  # fmt: skip
+WHOLE = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
 SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap"]
 
 
@@ -67,7 +73,7 @@ def collect(params=None):
     for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
         file = params.path("runs", "scores", arm, "scores.csv")
         _require(file, params, f"dvc repro {stage}", arm=arm)
-        scores.append(_read(file, params))
+        scores.append(_read(file, params, "scores"))
     tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves), "scores": pd.concat(scores)}
     for name, frame in tables.items():
         tables[name] = _declared(frame, name, params)
@@ -81,6 +87,8 @@ def table(name, params=None) -> pd.DataFrame:
     Parameters
     ----------
     name : {"runs", "curves", "scores"}
+        "scores" are those of final weights (and baselines), fine-tuned ones with the chosen
+        setting of their task.
 
     Raises
     ------
@@ -88,9 +96,26 @@ def table(name, params=None) -> pd.DataFrame:
         If the table, or a declared arm and seed in it, is missing.
     """
     params = params or load_params()
+    rows = _table(name, params)
+    return at_the_end(chosen(rows)).reset_index(drop=True) if name == "scores" else rows
+
+
+def scores_by_step(params=None) -> pd.DataFrame:
+    """As `table("scores")`, with the checkpoints along the runs; empty where none was scored."""
+    rows = chosen(_table("scores", params or load_params()))
+    early = rows.loc[rows["kind"] != "baseline"].groupby("task")["step"].nunique()
+    return rows[rows["task"].isin(early.index[early > 1])].reset_index(drop=True)
+
+
+def fine_tuning(params=None) -> pd.DataFrame:
+    """The setting of each fine-tuned task, and how many were tried; see `dwt.tuning`."""
+    return chosen_settings(_table("scores", params or load_params()))
+
+
+def _table(name, params):
     file = params.path("results", f"{name}.csv")
     _require(file, params, "dvc repro collect")
-    return _declared(_read(file, params), name, params)
+    return _declared(_read(file, params, name), name, params)
 
 
 def save(frame, path, *, index=False):
@@ -121,9 +146,10 @@ def _require(file, params, command, **where):
         raise ResultsError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
 
 
-def _read(file, params):
+def _read(file, params, name):
+    whole = WHOLE if name == "scores" else ["seed"]
     try:
-        return pd.read_csv(file, dtype={"seed": "Int64", "finetune_seed": "Int64"})
+        return pd.read_csv(file, dtype=dict.fromkeys(whole, "Int64"))
     except (ValueError, pd.errors.ParserError) as error:
         raise ResultsError(f"{file.relative_to(params.root)}: {error}") from error
 

@@ -50,7 +50,21 @@ def _threads(value):
     raise ValueError(f"{value!r} is neither 'auto' nor a whole number of at least 1")
 
 
+def _listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def _checkpoints(value):
+    if isinstance(value, bool) or (isinstance(value, list) and all(type(v) is str for v in value)):
+        return value
+    raise ValueError(f"{value!r} is neither true, nor false, nor a list of tasks")
+
+
 Name = Annotated[str, AfterValidator(_folder_name)]
+Task = Literal[
+    "missing-word", "function-words", "cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte",
+    "wnli",
+]  # fmt: skip
 Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
 
 
@@ -183,13 +197,36 @@ class Train(Section):
 
 class Evaluate(Section):
     pairs: PositiveInt
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    glue: str = "nyu-mll/glue"  # a folder of TASK/train.parquet, or a hub dataset
+    examples: PositiveInt | None  # at most so many of each task to fine-tune on; null: all
+    validation: PositiveInt | None = None  # at most so many of GLUE's to score; null: all
     seeds: PositiveInt
-    epochs: PositiveInt
-    learning_rate: PositiveFloat
+    epochs: Annotated[list[PositiveInt], Field(min_length=1), BeforeValidator(_listed)]
+    learning_rate: Annotated[list[PositiveFloat], Field(min_length=1), BeforeValidator(_listed)]
     batch: PositiveInt
-    examples: PositiveInt
-    tasks: Annotated[list[Literal["missing-word", "function-words"]], Field(min_length=1)]
+    length: Annotated[int, Field(ge=8)] = 128  # longer texts are cut
+    checkpoints: Annotated[bool | list[str], BeforeValidator(_checkpoints)] = False
+
     blimp: str | None = None  # parquet file, folder of them or hub dataset; see `dwt.blimp`
+    blimp_pairs: PositiveInt | None = None  # of each of its sets; null: all
+
+    @model_validator(mode="after")
+    def _lists_hold_each_once(self):
+        for key in ("tasks", "epochs", "learning_rate"):
+            if len({*(values := getattr(self, key))}) < len(values):
+                raise ValueError(f"{key}: {values} names one twice")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_are_scored_on_tasks(self):
+        wanted = self.checkpoints if isinstance(self.checkpoints, list) else []
+        for name in wanted:
+            if name not in self.tasks:
+                raise ValueError(
+                    f"checkpoints: '{name}' is not in tasks; choose from {', '.join(self.tasks)}"
+                )
+        return self
 
 
 class Scale(Section):
@@ -204,6 +241,22 @@ class Scale(Section):
             raise ValueError(
                 f"model.positions {self.model.positions} is less than train.length "
                 f"{self.train.length}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_are_kept(self):
+        if self.evaluate.checkpoints and not self.train.keep:
+            raise ValueError("evaluate.checkpoints: train.keep names no checkpoint to score")
+        return self
+
+    @model_validator(mode="after")
+    def _texts_fit_the_positions(self):
+        positions = getattr(self.model, "positions", None) or self.train.length
+        if self.model.family != "modernbert" and self.evaluate.length > positions:
+            raise ValueError(
+                f"evaluate.length {self.evaluate.length} is more than the {positions} positions of "
+                f"a {self.model.family} (train.length); ModernBERT has no such limit"
             )
         return self
 

@@ -29,21 +29,23 @@ class Task:
     Attributes
     ----------
     name : str
-    metric : str
-        A GLUE metric: accuracy, f1 or matthews.
+    metrics : tuple of str
+        Keys of `dwt.finetune.METRICS`.
     labels : tuple of str
-        Label k of the frames is `labels[k]`.
-    train, validation : DataFrame
-        Columns text, pair (None where there is one text), label; no document is in both.
+        Label k of the frames is `labels[k]`; without any, the label is a number to be predicted.
+    train : DataFrame
+        Columns text, pair (None where there is one text), label.
+    validation : dict of str to DataFrame
+        The sets to score, by name; the only one of a task is called "".
     at_mask : bool
         Every text holds one [MASK], and the label is that token's; otherwise the whole text's.
     """
 
     name: str
-    metric: str
+    metrics: tuple
     labels: tuple
     train: pd.DataFrame
-    validation: pd.DataFrame
+    validation: dict
     at_mask: bool = False
 
 
@@ -80,8 +82,9 @@ def finetune_tasks(corpus, *, names=TASKS, examples=1000, seed=0):
     corpus : Corpus
     names : sequence of str
         Which tasks.
-    examples : int
-        At most so many in train, and thrice as many in validation; every label equally often.
+    examples : int, optional
+        At most so many in train, and thrice as many in validation; every label equally often. By
+        default all there are.
     seed : int
         Draws the documents that validate, the missing words and the wrong sentences.
 
@@ -143,6 +146,7 @@ def _task(name, metric, rows, examples, seed, *, at_mask=False):
     """Split by document, half to validation; every label equally often in each part."""
     labels = tuple(sorted(rows.label.unique()))
     draw = np.random.default_rng([seed, TASKS.index(name)])
+    examples = examples or len(rows)
     documents = draw.permutation(rows.document.unique())
     rows = rows.iloc[draw.permutation(len(rows))]
     validating = rows.document.isin(documents[: len(documents) // 2])
@@ -157,4 +161,4 @@ def _task(name, metric, rows, examples, seed, *, at_mask=False):
         most = min(part.label.value_counts().min(), max(1, limit // len(labels)))
         part = part[part.groupby("label").cumcount() < most]
         parts.append(part[["text", "pair", "label"]].reset_index(drop=True))
-    return Task(name, metric, labels, *parts, at_mask)
+    return Task(name, (metric,), labels, parts[0], {"": parts[1]}, at_mask)

@@ -92,7 +92,7 @@ def without(column):
         (changed("sentence_good", None), "rows without sentence_good"),
         (changed("linguistics_term", "islands"), "unknown linguistics_term 'islands'; known are"),
         (changed("linguistics_term", "ellipsis"), "under several phenomena"),
-        (changed("UID", "new_set"), "has 1 pairs, fewer than evaluate.pairs = 4"),
+        (changed("UID", "new_set"), "has 1 pairs, fewer than 4 asked for by evaluate.blimp_pairs"),
     ],
 )
 def test_bad_input_is_named_with_what_to_do(file, spoil, said):
