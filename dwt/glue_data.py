@@ -100,12 +100,12 @@ def _drawn(rows, most, rng):
 
 def _rows(root, where, name, split):
     """One split as columns text, pair, label; refused if anything in it is not as it should be."""
-    file = root / where / name / f"{split}.parquet"
-    if (root / where).is_dir():
-        rows, shown = _read_parquet(file, root / where, name), f"{where}/{name}/{split}.parquet"
+    local, task = (root / where).is_dir(), GLUE[name]
+    shown = f"{where}/{name}/{split}.parquet" if local else f"{where}, {name}, {split}"
+    if local:
+        rows = _read_parquet(root / where, name, split, shown)
     else:
-        rows, shown = _read_hub(where, name, split), f"{where}, {name}, {split}"
-    task = GLUE[name]
+        rows = _read_hub(where, name, split)
     needed = [*task.texts, "label"]
     if absent := [column for column in needed if column not in rows]:
         raise GlueError(
@@ -125,18 +125,19 @@ def _rows(root, where, name, split):
     }).reset_index(drop=True)  # fmt: skip
 
 
-def _read_parquet(file, folder, name):
+def _read_parquet(folder, name, split, shown):
+    file = folder / name / f"{split}.parquet"
     if not file.is_file():
         whole = [n for n in GLUE if (folder / n / "train.parquet").is_file()]
         raise GlueError(
-            f"evaluate.tasks: '{name}' needs {file}, which is not there; with a train.parquet: "
+            f"evaluate.tasks: '{name}' needs {shown}, which is not there; with a train.parquet: "
             f"{', '.join(whole) or 'none'}. Add the file, leave the task out, or name a hub "
             "dataset under evaluate.glue (params.yaml)"
         )
     try:
         return pd.read_parquet(file)
     except (OSError, pa.ArrowException) as error:
-        raise GlueError(f"{file} is not a whole parquet file ({error}); fetch it again") from None
+        raise GlueError(f"{shown} is not a whole parquet file ({error}); fetch it again") from None
 
 
 def _read_hub(where, name, split):

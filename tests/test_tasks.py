@@ -37,7 +37,7 @@ def test_every_token_has_one_class(tmp_path):
 
 def test_tasks_are_balanced_and_as_large_as_asked(farm):
     for task in finetune_tasks(farm, examples=16):
-        for part, most in ((task.train, 16), (task.validation, 48)):
+        for part, most in ((task.train, 16), (task.validation[""], 48)):
             assert list(part.columns) == ["text", "pair", "label"]
             counts = part.label.value_counts()
             assert set(counts.index) == set(range(len(task.labels))) and counts.nunique() == 1
@@ -49,7 +49,9 @@ def test_no_document_is_both_trained_and_scored_on(farm):
     heldout = farm.heldout()
     of = dict(zip(heldout.text, heldout.document, strict=True))
     task = finetune_tasks(farm, names=["missing-word"])[0]
-    train, validation = ({of[t] for t in restored(task, p)} for p in (task.train, task.validation))
+    train, validation = (
+        {of[t] for t in restored(task, p)} for p in (task.train, task.validation[""])
+    )
     assert train and validation and not train & validation
 
 
@@ -64,7 +66,7 @@ def test_the_label_is_the_word_that_stood_at_the_mask(farm):
     real = set(farm.heldout().text)
     task = finetune_tasks(farm, names=["missing-word"])[0]
     assert sorted(task.labels) == sorted(MISSING) and task.at_mask
-    for part in (task.train, task.validation):
+    for part in (task.train, task.validation[""]):
         assert (part.text.str.count(r"\[MASK\]") == 1).all()
         assert set(restored(task, part)) <= real
 
@@ -73,13 +75,13 @@ def test_a_mask_that_the_text_brings_along_is_no_missing_word(farm):
     table = farm.heldout()
     table.loc[1, "text"] = "Replace the token by a [MASK] of the text."
     task = finetune_tasks(SimpleNamespace(heldout=lambda: table), names=["missing-word"])[0]
-    assert not any("token" in text for text in [*task.train.text, *task.validation.text])
+    assert not any("token" in text for text in [*task.train.text, *task.validation[""].text])
 
 
 def test_a_sentence_is_called_real_when_it_is(farm):
     real = set(farm.heldout().text)
     task = finetune_tasks(farm, names=["function-words"])[0]
-    for part in (task.train, task.validation):
+    for part in (task.train, task.validation[""]):
         labels = part.label.map(dict(enumerate(task.labels)))
         assert (part.text.isin(real) == (labels == "real")).all()
 
@@ -88,7 +90,7 @@ def test_no_example_is_from_training_text_or_there_twice(farm):
     heldout = farm.heldout()
     seen = set(heldout.text[~heldout.unseen])
     for task in finetune_tasks(farm):
-        texts = pd.concat([task.train, task.validation])
+        texts = pd.concat([task.train, task.validation[""]])
         assert texts.text.is_unique and not set(restored(task, texts)) & seen
 
 
@@ -100,9 +102,9 @@ def test_tasks_depend_on_the_seed_and_on_nothing_else(farm):
 
 
 def test_metrics_are_accuracy_and_that_of_cola(farm):
-    assert {t.name: t.metric for t in finetune_tasks(farm)} == {
-        "missing-word": "accuracy",
-        "function-words": "matthews",
+    assert {t.name: t.metrics for t in finetune_tasks(farm)} == {
+        "missing-word": ("accuracy",),
+        "function-words": ("matthews",),
     }
 
 
@@ -111,6 +113,11 @@ def test_too_little_text_says_what_to_raise(farm):
     for name in TASKS:
         with pytest.raises(ValueError, match=rf"{name}.*corpus\.heldout"):
             finetune_tasks(one, names=[name])
+
+
+def test_without_a_limit_all_there_is_is_used(farm):
+    limited, whole = (finetune_tasks(farm, examples=n)[0].train for n in (16, None))
+    assert len(whole) > len(limited) == 16
 
 
 def test_an_unknown_task_names_the_known_ones(farm):
