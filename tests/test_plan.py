@@ -159,8 +159,9 @@ def test_memory_is_what_the_benchmark_measured():
 
 
 def test_fine_tuning_costs_examples_times_epochs_times_seeds_times_grid():
-    few = {"tasks": ["cola"], "seeds": 1, "epochs": 1, "learning_rate": 1e-5, "batch": 32,
-           "pairs": 1, "examples": None}  # fmt: skip
+    few = {"tasks": ["cola"], "seeds": 1, "epochs": [1], "learning_rate": [1e-5],
+           "batch": 32, "pairs": 1, "examples": None, "checkpoints": False,
+           "blimp": None}  # fmt: skip
     many = few | {"seeds": 2, "epochs": [1, 3], "learning_rate": [1e-5, 2e-5, 3e-5]}
     config = build_model(
         dict(family="distilbert", width=32, heads=2, intermediate=64), layers=2,
@@ -173,6 +174,8 @@ def test_fine_tuning_costs_examples_times_epochs_times_seeds_times_grid():
     assert all_steps == 2 * 3 * (1 + 3) * steps
     # 3 x 8,551 trained on and 1,043 scored; the grid scores 2 x 3 x 2 times, trains 2 x 3 x 4.
     trained, scored = 3 * 8_551, 1_043
+    early = edited(evaluate=few | {"checkpoints": ["cola"]})
+    assert evaluation_cost(early, config)[1] == (1 + len(early.settings.train.keep)) * steps
     assert all_ / one == pytest.approx((24 * trained + 12 * scored) / (trained + scored), rel=0.02)
 
 
