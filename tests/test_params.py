@@ -101,6 +101,22 @@ BAD = {
         ["arms", "majority"], {"teacher": "weak-teacher"}, r"arms\.majority: .*baseline, random"),
     "a model named as a baseline": (["models", "random"], {"layers": 1}, r"models\.random: "),
     "an arm that is a number": (["arms", 4], {"teacher": "weak-teacher"}, r"arms\.4: .*string"),
+    "an unknown task": (
+        ["scales", "laptop", "evaluate", "tasks"], ["colla"],
+        r"evaluate\.tasks\.0: .*'cola', 'sst2'"),
+    "a task twice": (["scales", "laptop", "evaluate", "tasks"], ["rte", "rte"], "tasks: .*twice"),
+    "no learning rate": (
+        ["scales", "laptop", "evaluate", "learning_rate"], [], r"evaluate\.learning_rate"),
+    "half an epoch": (["scales", "laptop", "evaluate", "epochs"], [1, 2.5], r"epochs\.1: .*2\.5"),
+    "checkpoints of nothing": (
+        ["scales", "smoke", "evaluate", "checkpoints"], ["cola"],
+        r"checkpoints: 'cola' is not in tasks; choose from function-words"),
+    "checkpoints in words": (
+        ["scales", "smoke", "evaluate", "checkpoints"], "all", r"checkpoints: 'all' is neither"),
+    "checkpoints that are not kept": (
+        ["scales", "laptop", "evaluate", "checkpoints"], True, r"train\.keep names no checkpoint"),
+    "texts longer than the positions": (
+        ["scales", "smoke", "model", "family"], "bert", r"evaluate\.length 128 .* 32 positions"),
     "heads that do not divide": (
         ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
@@ -210,3 +226,9 @@ def test_a_file_without_a_cache_section_gets_the_default(edited):
     del content["cache"]
     file.write_text(yaml.safe_dump(content))
     assert load_params(file).cache.model_dump() == {"teacher": "auto", "limit_gb": 2.0}
+
+
+@pytest.mark.parametrize(("given", "read"), [(2, [2]), ([2, 3], [2, 3])])
+def test_epochs_and_learning_rates_are_a_number_or_a_list(edited, given, read):
+    place = ["scales", "laptop", "evaluate", "epochs"]
+    assert load_params(edited(place, given)).settings.evaluate.epochs == read

@@ -49,15 +49,26 @@ def write_run(params, arm, seed, noise=0.001):
 def write_scores(params, arm):
     rows = [
         dict(kind="baseline" if arm == "baseline" else resolve(arm, seed, params).kind,
-             arm="random" if arm == "baseline" else arm, seed=seed, finetune_seed=None,
-             task="word-swap", metric="accuracy", score=0.5 + 0.01 * seed, examples=10)
+             arm="random" if arm == "baseline" else arm, seed=seed,
+             step=0 if arm == "baseline" else 100, finetune_seed=None, learning_rate=None,
+             epochs=None, task="word-swap", metric="accuracy", score=0.5 + 0.01 * seed,
+             examples=10, train_examples=None)
         for seed in params.seeds
     ]  # fmt: skip
+    tuned = [
+        row | dict(task="cola", metric="matthews", finetune_seed=0, learning_rate=rate, epochs=3,
+                   step=step, train_examples=8551, score=rate * 1e4 + 0.01 * row["seed"])
+        for row in rows for rate in (1e-5, 5e-5)
+        for step in ([0] if arm == "baseline" else [100, 50])
+    ]  # fmt: skip
+    rows += tuned
     if arm == "baseline":
-        rows.append({**rows[0], "arm": "chance", "seed": None, "score": 0.5})
+        rows.append({**rows[0], "arm": "chance", "seed": None, "step": None, "score": 0.5})
     directory = params.path("runs", "scores", arm)
     directory.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).astype({"seed": "Int64"}).to_csv(directory / "scores.csv", index=False)
+    whole = ["seed", "step", "finetune_seed", "epochs", "train_examples"]
+    frame = pd.DataFrame(rows).astype({name: "Int64" for name in whole})
+    frame.to_csv(directory / "scores.csv", index=False)
 
 
 def change(root, edit):
@@ -97,6 +108,58 @@ def test_collecting_twice_gives_the_same_bytes_and_no_seconds(params):
     collect(params)
     assert [file.read_bytes() for file in files] == first
     assert b"seconds" not in b"".join(first)
+
+
+def test_the_file_holds_every_setting_and_step_the_table_the_chosen_one_of_final_weights(
+    params,
+):
+    collect(params)
+    written = pd.read_csv(params.path("results", "scores.csv"))
+    cola = written[written["task"] == "cola"]
+    assert {*cola["learning_rate"]} == {1e-5, 5e-5} and {*cola["step"]} == {0, 50, 100}
+    scores = table("scores", params)
+    cola = scores[scores["task"] == "cola"]
+    assert {*cola["learning_rate"]} == {5e-5}
+    assert {*cola.loc[cola["kind"] != "baseline", "step"]} == {100}
+    assert len(cola) == (len(params.names()) + 1) * len(params.seeds)
+    assert {*scores["task"]} == {"word-swap", "cola"} and "chance" in {*scores["arm"]}
+
+
+def test_scores_along_the_runs_are_those_of_the_chosen_setting_at_every_step(params):
+    collect(params)
+    along = results.scores_by_step(params)
+    assert {*along["task"]} == {"cola"} and {*along["learning_rate"]} == {5e-5}
+    assert {*along["step"]} == {0, 50, 100} and "random" in {*along["arm"]}
+
+
+def test_without_checkpoints_there_are_no_scores_along_the_runs(params):
+    for arm in [*params.names(), "baseline"]:
+        file = params.path("runs", "scores", arm, "scores.csv")
+        rows = pd.read_csv(file)
+        rows[rows["step"] != 50].to_csv(file, index=False)
+    collect(params)
+    assert results.scores_by_step(params).empty
+
+
+def test_the_chosen_setting_is_said(params):
+    collect(params)
+    (row,) = results.fine_tuning(params).to_dict("records")
+    assert (row["task"], row["learning_rate"], row["epochs"], row["tried"]) == ("cola", 5e-5, 3, 2)
+
+
+def test_whole_numbers_are_written_whole(params):
+    collect(params)
+    header, *lines = params.path("results", "scores.csv").read_text().splitlines()
+    place = [header.split(",").index(name) for name in ("seed", "step", "epochs", "train_examples")]
+    assert not any("." in line.split(",")[i] for line in lines for i in place)
+
+
+def test_differences_are_those_of_final_weights_with_the_chosen_setting(params):
+    collect(params)
+    found = findings.differences(params, "loss-weight")
+    cola = found[found["measure"] == "cola (matthews)"]
+    assert len(cola) and cola["mean"].to_numpy() == pytest.approx(0)
+    assert cola["n"].to_list() == [len(params.seeds)] * len(cola)
 
 
 @pytest.mark.parametrize("missing", ["run.json", "history.csv"])
