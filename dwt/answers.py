@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from dwt.findings import claims, crossings, gap_line, gaps, losses, soft_effects, square
+from dwt.findings import claims, crossings, gap_line, gaps, losses, sizes, soft_effects, square
+from dwt.measures import BLIMP, GLUE_MEAN, by_seed, headlines
 from dwt.results import table
 from dwt.stats import interval, paired, plain, signed, verdict
 
@@ -47,16 +48,77 @@ def say_crossing(steps) -> str:
 
 def say_losses(differences, measure) -> str:
     """One measure of `findings.differences`, a loss, in a sentence."""
+    return _say_measure(differences, measure, "lower")
+
+
+def say_scores(differences) -> str:
+    """GLUE mean and BLiMP of `findings.differences`, or that they were not scored; Markdown."""
+    named = differences["measure"].str.startswith((f"{GLUE_MEAN} (", f"{BLIMP} ("))
+    if not named.any():
+        return (
+            "GLUE and BLiMP are not scored at this scale: its measures are losses and the tasks "
+            "made from its own text."
+        )
+    found = differences.loc[named, "measure"].unique()
+    return "\n\n".join(_say_measure(differences, measure, "higher") for measure in found)
+
+
+def _say_measure(differences, measure, better):
     rows = differences[differences["measure"] == measure]
     rows = rows[rows["against"] == rows["against"].iloc[0]]
-    words = dict(better="better", worse="worse", unclear="undecided")
+    words = {"supported": "better", "contradicted": "worse", "undecided": "undecided"}
     parts = [
         f"`{row.arm}` not reached"
         if math.isnan(row.mean)
-        else f"`{row.arm}` {side(row, **words)} ({signed(row.mean)})"
+        else f"`{row.arm}` {words[verdict(row, better)]} ({signed(row.mean)})"
         for row in rows.itertuples()
     ]
     return f"By {measure}, against `{rows['against'].iloc[0]}`: {', '.join(parts)}."
+
+
+def say_order(scores, layers) -> str:
+    """Whether the larger of any two models has the higher score, by the means and by seed.
+
+    Parameters
+    ----------
+    scores : DataFrame, [seeds, arms]
+    layers : Series
+        Layers of each arm.
+    """
+    steps = [(a, b) for a in layers.index for b in layers.index if layers[a] < layers[b]]
+    means = scores[[*layers.index]].mean().sort_values(kind="stable")
+    ordered = all(means[a] < means[b] for a, b in steps)
+    seeds = sum(all(row[a] < row[b] for a, b in steps) for _, row in scores.iterrows())
+    rank = " < ".join(str(layers[arm]) for arm in means.index)
+    return (
+        f"{'Ordered' if ordered else 'Not ordered'} by size: {rank} layers "
+        f"(in {seeds} of {len(scores)} seeds)"
+    )
+
+
+def say_orders(scores, runs) -> str:
+    """`say_order` of every headline measure, as a Markdown list."""
+    shown = headlines(scores).groupby(["task", "metric"], sort=False)
+    return "\n".join(
+        f"- {task}, {metric}: {say_order(by_seed(rows), sizes(runs))}."
+        for (task, metric), rows in shown
+    )
+
+
+def say_size(params) -> str:
+    """The paper's budget and that of a scale's student, in a sentence."""
+    student = table("runs", params).query("arm == 'scratch'").iloc[0]
+    return (
+        "The paper's student has 67M parameters and reads 30M sentences twenty times; here it has "
+        f"{_count(student['parameters'])} parameters and reads {_count(student['tokens'])} tokens. "
+        "A budget is part of every claim."
+    )
+
+
+def _count(number):
+    """A large number as read: 0.35M, 105M, 16.2G."""
+    scale, letter = (1e9, "G") if number >= 1e9 else (1e6, "M")
+    return f"{number / scale:.3g}{letter}"
 
 
 def answer(factor, params) -> str:

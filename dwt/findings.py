@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
+from dwt import measures
 from dwt.params import Claim
 from dwt.results import ResultsError, table
 from dwt.stats import (
@@ -54,6 +55,12 @@ def losses_at_flops(runs, curves, *, reference="scratch", teacher_training=False
             spent += total[teachers[arm, seed], seed]
         read[arm, seed] = interpolate(spent, curve["heldout_loss"], total[reference, seed])
     return pd.Series(read).unstack(0)[runs["arm"].unique()].rename_axis("seed")
+
+
+def sizes(runs) -> pd.Series:
+    """Layers of each model trained alone, fewest first."""
+    alone = runs[runs["kind"] == "standalone"].drop_duplicates("arm")
+    return alone.set_index("arm")["layers"].sort_values(kind="stable")
 
 
 def crossings(curves, arm, against) -> list[float]:
@@ -153,8 +160,36 @@ def claims(params, *, factor=None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def claims_in_scores(params) -> pd.DataFrame:
+    """The comparisons of the claims at the last step, by GLUE mean and BLiMP where scored.
+
+    No verdicts: the rule of params.yaml is on losses. Above zero `arm` is better than `against`.
+
+    Returns
+    -------
+    DataFrame
+        claim, statement, paper, arm, against, measure, mean, low, high, n.
+    """
+    shown = measures.headlines(table("scores", params))
+    shown = shown[shown["task"].isin([measures.GLUE_MEAN, measures.BLIMP])]
+    columns = ["claim", "statement", "paper", "arm", "against", "measure"]
+    columns += ["mean", "low", "high", "n"]
+    rows = []
+    for (task, metric), of_task in shown.groupby(["task", "metric"], sort=False):
+        wide = measures.by_seed(of_task)
+        for name, claim in params.claims.items():
+            if claim.at == 1:
+                d = paired(wide[claim.arm], wide[claim.against], level=params.verdict.level)
+                values = {"claim": name, **claim.model_dump(), **asdict(d)}
+                values["measure"] = f"{task} ({metric})"
+                rows.append({column: values[column] for column in columns})
+    return pd.DataFrame(rows, columns=columns)
+
+
 def differences(params, factor) -> pd.DataFrame:
     """Every measure of a factor: arms against its first arm, then against its second.
+
+    Losses, each task's scores (higher is better), and the mean over GLUE's tasks where it has any.
 
     Returns
     -------
@@ -162,8 +197,8 @@ def differences(params, factor) -> pd.DataFrame:
         measure, against, arm, mean, low, high, n, detectable, p.
     """
     runs, curves = table("runs", params), table("curves", params)
-    tasks = table("scores", params).groupby(["task", "metric"], sort=False)
-    measures = {
+    tasks = measures.measures(table("scores", params)).groupby(["task", "metric"], sort=False)
+    wides = {
         "held-out loss": losses(runs),
         "out-of-domain loss": losses(runs, "out_of_domain_loss"),
         "held-out loss at equal FLOPs": losses_at_flops(runs, curves),
@@ -172,11 +207,9 @@ def differences(params, factor) -> pd.DataFrame:
         ),
     }
     for (task, metric), rows in tasks:
-        measures[f"{task} ({metric})"] = rows.pivot_table(
-            index="seed", columns="arm", values="score"
-        )
+        wides[f"{task} ({metric})"] = measures.by_seed(rows)
     arms, level, frames = params.factors[factor], params.verdict.level, []
-    for measure, wide in measures.items():
+    for measure, wide in wides.items():
         for against, others in ((arms[0], arms[1:]), (arms[1], arms[2:])):
             frame = compare(wide[[against, *others]], against, level=level).reset_index()
             frame.insert(0, "against", against)

@@ -125,6 +125,9 @@ def _cross_check(params):
     allowed = ", ".join
     if params.scale not in params.scales:
         yield f"scale: '{params.scale}' is not a scale; choose one of {allowed(params.scales)}"
+    for name in params.compare:
+        if name not in params.scales:
+            yield f"compare: '{name}' is not a scale; choose from {allowed(params.scales)}"
     if len(set(params.seeds)) < len(params.seeds):
         yield f"seeds: {params.seeds} names a seed twice"
     if "scratch" not in params.models:

@@ -17,7 +17,8 @@ from dwt.findings import losses
 from dwt.look import PAPER, beside, headline, how_sure, ink, label_ends, mean_and_seeds, styles
 from dwt.look import save as save  # the notebooks take both from here
 from dwt.look import theme as theme
-from dwt.stats import paired, signed, verdict
+from dwt.results import table
+from dwt.stats import paired, signed
 
 LOSS = "held-out loss (nats per masked token)"
 VERDICTS = {"supported": ("C0", "o"), "contradicted": ("C3", "X"), "undecided": ("0.5", "D")}
@@ -137,38 +138,28 @@ def forest(claims, axis, *, level=0.95):
     headline(axis, f"Of {len(claims)} claims: {parts} {how_sure(claims['n'].max(), level)}")
 
 
-def task_scores(scores, arms, figure, *, level=0.95):
-    """Zero-shot and fine-tuned scores by task: every seed, against chance and random weights."""
-    panels = scores.groupby(["task", "metric"], sort=False)
-    rows = -(-len(panels) // 3)
-    figure.set_figheight(0.4 + (0.7 + 0.22 * len(arms)) * rows)
-    axes = figure.subplots(rows, min(3, len(panels)), sharey=True, squeeze=False).flat
-    look, found = styles(scores.loc[scores["kind"] != "baseline", "arm"]), []
-    for ((task, metric), table), axis in zip(panels, axes, strict=False):
-        tuned = "fine-tuned" if table["finetune_seed"].notna().any() else "zero-shot"
-        for name, score in (
-            table[table["kind"] == "baseline"].groupby("arm")["score"].mean().items()
-        ):
-            right = name == "random"
-            axis.axvline(score, color="0.5", lw=1, ls="--" if right else ":")
-            axis.annotate(name, (score, 0.98), (2 if right else -2, 0), rotation=90, va="top",
-                          xycoords=("data", "axes fraction"), textcoords="offset points",
-                          ha="left" if right else "right", color="0.4")  # fmt: skip
-        wide = table.pivot_table(index="seed", columns="arm", values="score")
-        for y, arm in enumerate(arms):
-            at = pd.Series(float(y), wide.index)
-            mean_and_seeds(axis, wide[arm], at, look[arm], level, across=True)
-        against = (paired(wide[arm], wide[arms[0]], level=level) for arm in arms[1:])
-        found += [verdict(d, "higher") for d in against]
-        axis.margins(x=0.12)
-        axis.set(title=f"{task} ({tuned})", xlabel=metric, ylim=(len(arms) - 0.5, -0.5))
-        axis.set_yticks(range(len(arms)), arms)
-    for axis in figure.axes[len(panels) :]:
-        axis.set_visible(False)
-    higher, lower, unclear = (found.count(name) for name in VERDICTS)
-    said = f"higher in {higher} of {len(found)} scores, lower in {lower}, undecided in {unclear}"
-    sure = how_sure(scores["seed"].nunique(), level)
-    figure.suptitle(f"Against {arms[0]}: {said} {sure}", x=0.01, ha="left")
+def three_factors(runs, curves, factors, axes, *, level=0.95):
+    """Each factor in one panel: gain against gap, lead over training, remapping square."""
+    gain_against_gap(runs, factors["teacher-quality"], axes[0], level=level)
+    lead(runs, curves, factors["loss-weight"], axes[1], level=level)
+    remapping_square(runs, factors["parameter-remapping"], axes[2], level=level)
+
+
+def scales(studies, figure):
+    """`three_factors` of several scales, one row each, its name at the left.
+
+    Parameters
+    ----------
+    studies : dict of str to dwt.schema.Params
+        By scale, from `dwt.scales.finished`.
+    """
+    figure.set_figheight(4.1 * len(studies))
+    rows = figure.subplots(len(studies), 3, squeeze=False)
+    for axes, (name, params) in zip(rows, studies.items(), strict=True):
+        runs, curves = table("runs", params), table("curves", params)
+        three_factors(runs, curves, params.factors, axes, level=params.verdict.level)
+        where = {"ha": "right", "va": "center", "rotation": 90, "weight": "bold"}
+        axes[0].annotate(name, (0, 0.5), (-46, 0), "axes fraction", "offset points", **where)
 
 
 def scores_over_training(scores, arms, tasks, figure, *, level=0.95):

@@ -310,6 +310,7 @@ class Params(Section):
     scale: str
     seeds: Annotated[list[Count], Field(min_length=1)]
     cache: Cache = Cache()
+    compare: list[str] = []
     scales: dict[str, Scale]
     models: dict[Name, Model]
     defaults: Defaults
