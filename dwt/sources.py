@@ -1,9 +1,9 @@
 """How are text files read, and what is a row of text?
 
-A reader, here and in `dwt.docstrings`, `dwt.hub` and `dwt.mixture`, returns training and out-of-domain
-documents, each as a function that starts an iterator of rows `{source, size, text}` (and `blocks`,
-where a document has more structure than lines), and what the data card says of them. `size` is in
-bytes. Rows of files and datasets are streamed, never held in memory.
+A reader, here and in `dwt.docstrings`, `dwt.hub` and `dwt.mixture`, returns training and
+out-of-domain documents, each as a function that starts an iterator of rows `{source, size, text}`
+(and `blocks`, where a document has more structure than lines), and what the data card says of
+them. `size` is in bytes. Rows of files and datasets are streamed, never held in memory.
 """
 
 import glob
