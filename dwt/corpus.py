@@ -15,8 +15,9 @@ from transformers import AutoTokenizer
 from dwt.assemble import assemble
 from dwt.batches import Vocabulary
 from dwt.docstrings import read_docstrings
+from dwt.hub import read_hub
 from dwt.mixture import read_mixture
-from dwt.sources import CorpusError, read_files, read_hub
+from dwt.sources import CorpusError, read_files
 from dwt.tokenise import SPLITS, is_below, sampled, tokenise
 from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
 

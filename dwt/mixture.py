@@ -3,16 +3,15 @@
 from functools import partial
 
 from dwt.docstrings import package_documents
+from dwt.hub import dataset, open_hub
 from dwt.sources import (
     CorpusError,
     as_list,
     budgets,
     cut,
-    dataset,
     joined,
     limited,
     open_files,
-    open_hub,
     refuse_overlap,
 )
 

@@ -1,9 +1,9 @@
-"""How is text of your own read? From files, or from a dataset of the Hugging Face hub.
+"""How are text files read, and what is a row of text?
 
-A reader, that of `dwt.docstrings` and of `dwt.mixture` too, returns training and out-of-domain
-documents, each as a function that starts an iterator of rows `{source, size, text}` (and `blocks`,
-where a document has more structure than lines), and what the data card says of them. `size` is in
-bytes. Rows of files and datasets are streamed, never held in memory.
+A reader, here and in `dwt.docstrings`, `dwt.hub` and `dwt.mixture`, returns training and
+out-of-domain documents, each as a function that starts an iterator of rows `{source, size, text}`
+(and `blocks`, where a document has more structure than lines), and what the data card says of
+them. `size` is in bytes. Rows of files and datasets are streamed, never held in memory.
 """
 
 import glob
@@ -13,7 +13,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import datasets
 import pyarrow
 from pyarrow import parquet
 
@@ -129,7 +128,9 @@ def _documents(path, column, where):
                 line = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if path.suffix == ".jsonl":
                     if line:
-                        yield from _column([json.loads(line)], column, f"{where}, line {number}")
+                        yield from text_column(
+                            [json.loads(line)], column, f"{where}, line {number}"
+                        )
                     continue
                 if line:
                     document.append(line)
@@ -169,12 +170,12 @@ def _parquet_texts(path, column, where):
             raise CorpusError(f"{where}: no text column {column!r}; found {', '.join(names)}")
         try:
             for batch in file.iter_batches(batch_size=256, columns=[column]):
-                yield from _column(batch.to_pylist(), column, where)
+                yield from text_column(batch.to_pylist(), column, where)
         except (pyarrow.ArrowException, OSError) as error:
             raise CorpusError(f"{where}: damaged ({error}); get it again") from None
 
 
-def _column(rows, column, where):
+def text_column(rows, column, where):
     """Non-empty strings of one column."""
     for row in rows:
         if not isinstance(row, dict) or not isinstance(row.get(column), str):
@@ -182,79 +183,6 @@ def _column(rows, column, where):
             raise CorpusError(f"{where}: no text column {column!r}; found {found}")
         if row[column].strip():
             yield row[column]
-
-
-# ---- The hub ----
-
-DATASET_KEYS = ("path", "name", "split", "revision")
-
-
-def read_hub(settings, root):
-    """Documents are rows of `load_dataset(path, name, split=..., revision=...)`."""
-    kept_out = settings["out_of_domain"]
-    if not isinstance(kept_out, dict) or not {"path", "split"} <= set(kept_out):
-        raise CorpusError("corpus.out_of_domain: give path and split (and name, revision, column)")
-    kept_out = {"column": settings.get("column", "text")} | kept_out
-    text = open_hub(settings, "corpus", root, streaming=False)
-    out_of_domain = open_hub(kept_out, "corpus.out_of_domain", root, streaming=False)
-    card = {
-        "source": "hub",
-        "licence": "that of the dataset, on its page",
-        "dataset": dataset(settings),
-        "out_of_domain": dataset(kept_out),
-    }
-    return text, out_of_domain, card
-
-
-def dataset(settings):
-    """What names a hub dataset, of a section of settings."""
-    return {key: settings[key] for key in DATASET_KEYS if settings.get(key)}
-
-
-def open_hub(settings, key, root, *, streaming=None):
-    """A function that starts to read one split of a hub dataset, or of a local folder.
-
-    Streamed, a split is neither in memory nor on disk; a slice of one ("train[:1000]") cannot be
-    streamed, and is downloaded and cached by `datasets`.
-    """
-    path, split, column = settings["path"], settings["split"], settings.get("column", "text")
-    streaming = "[" not in split if streaming is None else streaming
-    where = f"{key}.path: {path!r}"
-    try:
-        rows = datasets.load_dataset(
-            str(root / path) if (root / path).exists() else path, settings.get("name"),
-            split=split, revision=settings.get("revision"), streaming=streaming,
-        )  # fmt: skip
-    except Exception as error:  # whatever the hub, the network or the split string raises
-        raise CorpusError(
-            f"{where} could not be loaded "
-            f"({type(error).__name__}: {error}). Check path, name and split; without a network, "
-            "download it once where there is one, or use `source: files`"
-        ) from error
-    if rows.column_names and column not in rows.column_names:
-        raise CorpusError(
-            f"{key}.column: no column {column!r}; the dataset has {', '.join(rows.column_names)}"
-        )
-    return partial(_hub_rows, rows, column, Path(path).name, where)
-
-
-def _hub_rows(rows, column, name, where):
-    """Rows of a dataset; what breaks off in the middle says that the work so far is kept."""
-    number = 0
-    try:
-        for text in _column(rows.select_columns([column]), column, where):
-            yield row(name, text)
-            number += 1
-    except CorpusError:
-        raise
-    except Exception as error:  # whatever the hub, the network or a damaged file raises
-        raise CorpusError(
-            f"{where} broke off after {number} documents ({type(error).__name__}: {error}). "
-            "What is tokenised is kept: run it again when the dataset can be reached, or download "
-            "it whole where there is a network and use files"
-        ) from error
-    if not number:
-        raise CorpusError(f"{where} is empty: it holds no text")
 
 
 # ---- Rows ----

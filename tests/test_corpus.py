@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from dwt import corpus as corpus_module
-from dwt import sources
+from dwt import hub as hub_module
 from dwt.corpus import (
     SPECIAL_TOKENS,
     SPLITS,
@@ -257,7 +257,7 @@ def test_an_unreachable_hub_dataset_says_what_to_do(settings, tmp_path, monkeypa
     def unreachable(*args, **kwargs):
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(sources.datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(hub_module.datasets, "load_dataset", unreachable)
     part = {"path": "someone/some-text", "split": "train"}
     hub = (
         {key: settings[key] for key in ("vocabulary", "heldout")}

@@ -10,7 +10,8 @@ import yaml
 from conftest import ROOT
 from test_corpus import articles, refusal, write_text
 
-from dwt import sources, tokenise
+from dwt import hub as hub_module
+from dwt import tokenise
 from dwt.corpus import CorpusError, build_corpus
 from dwt.mixture import interleaved
 from dwt.params import ParamsError, load_params
@@ -185,7 +186,7 @@ def test_a_dataset_that_cannot_be_reached_says_what_to_do(settings, tmp_path, mo
         assert streaming  # a whole split is never downloaded first
         raise ConnectionError("no route to host")
 
-    monkeypatch.setattr(sources.datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(hub_module.datasets, "load_dataset", unreachable)
     message = refusal(settings, tmp_path)
     for words in ("corpus.parts.1.path", "'books'", "no route to host", "without a network"):
         assert words in message
