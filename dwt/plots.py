@@ -179,14 +179,14 @@ def scores_over_training(scores, arms, tasks, figure, *, level=0.95):
     figure.set_figheight(0.4 + 2.6 * rows)
     axes = figure.subplots(rows, min(2, len(panels)), squeeze=False).flat
     look = styles(scores.loc[scores["kind"] != "baseline", "arm"])
-    for ((task, metric), table), axis in zip(panels, axes, strict=False):
-        base = table["kind"] == "baseline"
-        for name, score in table[base].groupby("arm")["score"].mean().items():
+    for ((task, metric), of_task), axis in zip(panels, axes, strict=False):
+        base = of_task["kind"] == "baseline"
+        for name, score in of_task[base].groupby("arm")["score"].mean().items():
             axis.axhline(score, color="0.5", lw=1, ls="--" if name == "random" else ":")
             axis.annotate(name, (0.01, score), (0, 2), xycoords=("axes fraction", "data"),
                           textcoords="offset points", color="0.4")  # fmt: skip
         by = dict(index=["seed", "step"], columns="arm", values="score")
-        wide = table[~base].pivot_table(**by)[arms].astype(float)
+        wide = of_task[~base].pivot_table(**by)[arms].astype(float)
         _mean_lines(axis, wide, look, arms)
         last = wide.xs(wide.index.get_level_values("step").max(), level="step")
         best, *others = last.mean().sort_values(ascending=False, kind="stable").index

@@ -10,7 +10,8 @@ from transformers import AutoModelForMaskedLM
 
 from dwt import blimp as module
 from dwt.blimp import BlimpError, blimp_note, by_phenomenon, read_blimp
-from dwt.evaluate import blimp_accuracy, trivial_scores
+from dwt.evaluate import trivial_scores
+from dwt.zeroshot import blimp_accuracy
 
 SETS = {"wh_island": "island_effects", "adjunct_island": "island_effects", "npi_1": "npi_licensing"}
 

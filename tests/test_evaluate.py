@@ -14,11 +14,12 @@ import torch
 from conftest import SENTENCES
 
 from dwt.corpus import build_corpus
-from dwt.evaluate import evaluate, minimal_pair_accuracy, pseudo_log_likelihood, trivial_scores
+from dwt.evaluate import evaluate, trivial_scores
 from dwt.finetune import finetune
 from dwt.kept import Kept
 from dwt.models import build_model
 from dwt.tasks import Task
+from dwt.zeroshot import minimal_pair_accuracy, pseudo_log_likelihood
 
 
 def one_token_at_a_time(model, tokenizer, sentence):
