@@ -4,11 +4,15 @@ import importlib
 import json
 import sys
 
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
 
-FILES = sorted((ROOT / "results" / "benchmarks").glob("*.json"))
+from dwt.tasks import Task
+
+RESULTS = ROOT / "results" / "benchmarks"
+FILES = sorted(file for name in ("cpu", "cuda") for file in RESULTS.glob(f"{name}*.json"))
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +78,40 @@ def test_the_tables_of_benchmarks_readme_are_those_of_the_file(bench, file):
 
 def test_there_is_a_measured_device():
     assert FILES
+
+
+@pytest.fixture(scope="module")
+def recipes(bench):
+    """benchmarks/finetune.py and the scores it has written."""
+    found = json.loads((RESULTS / "finetune.json").read_text())
+    return importlib.import_module("finetune"), found["scores"]
+
+
+def test_fine_tuning_is_no_further_from_transformers_recipe_than_seeds_are_apart(recipes):
+    finetune, scores = recipes
+    frame = pd.DataFrame(scores)
+    assert {*frame["by"]} == {"ours", "recipe"} and {*frame["task"]} == {*finetune.TASKS}
+    for _, rows in frame.groupby(["task", "metric"]):
+        by = rows.pivot(index="seed", columns="by", values="score")
+        assert len(by) == finetune.SEEDS and by.notna().all(axis=None)
+        low, high = finetune.difference(by)
+        assert low < 0 < high
+        # The model has learned something, and the interval could have shown a difference.
+        assert by.mean().min() > (0.6 if rows["task"].iloc[0] == "sst2" else 0.05)
+        assert high - low < 0.1
+
+
+def test_the_table_of_the_comparison_is_that_of_its_file(recipes):
+    finetune, scores = recipes
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    for line in finetune.lines(scores):
+        assert line in text
+
+
+def test_both_fine_tunings_run(recipes, tmp_path):
+    finetune, _ = recipes
+    frame = pd.DataFrame({"text": ["a good one", "a bad one"] * 8, "pair": None, "label": [1, 0] * 8})
+    task = Task("sst2", ("accuracy",), ("no", "yes"), frame, {"": frame})
+    tokenizer = finetune.masked_lm(tmp_path, list(frame.text) * 20)
+    for which in (finetune.ours, finetune.recipe):
+        assert 0 <= which(tmp_path, tokenizer, task, 0)["accuracy"] <= 1
