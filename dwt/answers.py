@@ -100,7 +100,7 @@ def say_orders(scores, runs) -> str:
     """`say_order` of every headline measure, as a Markdown list."""
     shown = headlines(scores).groupby(["task", "metric"], sort=False)
     return "\n".join(
-        f"- {task}, {metric}: {say_order(by_seed(rows), sizes(runs))}."
+        f"- {task}, {metric}: {say_order(by_seed(rows), sizes(runs)).lower()}."
         for (task, metric), rows in shown
     )
 

@@ -21,6 +21,7 @@ from dwt.results import table
 from dwt.stats import paired, signed
 
 LOSS = "held-out loss (nats per masked token)"
+NOTHING = "No scale that `compare` names (params.yaml) has results of the declared arms."
 VERDICTS = {"supported": ("C0", "o"), "contradicted": ("C3", "X"), "undecided": ("0.5", "D")}
 
 
@@ -153,6 +154,9 @@ def scales(studies, figure):
     studies : dict of str to dwt.schema.Params
         By scale, from `dwt.scales.finished`.
     """
+    if not studies:
+        figure.text(0.5, 0.5, NOTHING, ha="center")
+        return
     figure.set_figheight(4.1 * len(studies))
     rows = figure.subplots(len(studies), 3, squeeze=False)
     for axes, (name, params) in zip(rows, studies.items(), strict=True):

@@ -6,6 +6,7 @@
 import pandas as pd
 
 from dwt.findings import claims, claims_in_scores
+from dwt.plots import NOTHING
 from dwt.results import ResultsError, table
 from dwt.stats import signed
 
@@ -64,6 +65,8 @@ def as_markdown(found) -> str:
     found : DataFrame
         From `verdicts`. Rows without a verdict (by scores) make a second table.
     """
+    if found.empty:
+        return f"{NOTHING}\n"
     losses = found[found["verdict"].notna()]
     text = _table(losses, "nats per masked token", lambda row: row.statement)
     scores = found[found["verdict"].isna()]

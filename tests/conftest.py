@@ -87,3 +87,30 @@ def model(tokenizer):
     vocabulary = Vocabulary(len(tokenizer), ids[2], ids[3], ids[4], tuple(ids))
     shape = dict(family="modernbert", width=16, heads=2, intermediate=24, initializer_range=0.3)
     return build_model(shape, layers=2, vocabulary=vocabulary, max_length=64, pad=ids[0]).eval()
+
+
+def made_up_scores(arms, seeds=(0, 1, 2), *, glue=None, phenomena=()):
+    """Rows of the scores table with baselines: 0.7 in all zero-shot tasks, GLUE as given.
+
+    ``glue`` is {task: {metric: score}}. Models with random weights are at 0.52, or half of
+    GLUE's; guesses at 0.5, or a quarter.
+    """
+    blimp = ["BLiMP", *(f"BLiMP, {name}" for name in phenomena)]
+    tasks = [(task, "minimal-pair accuracy", 0.7, None) for task in ("word-swap", "agreement")]
+    tasks += [(task, "minimal-pair accuracy", 0.7, None) for task in blimp]
+    tasks += [(task, metric, score, 0) for task, of_task in (glue or {}).items()
+              for metric, score in of_task.items()]  # fmt: skip
+    rows = []
+    for task, metric, score, tuned in tasks:
+        same = {"task": task, "metric": metric, "finetune_seed": tuned, "examples": 100,
+                "step": 600}  # fmt: skip
+        zero = tuned is None
+        for seed in seeds:
+            rows += [same | {"kind": "standalone", "arm": arm, "seed": seed, "score": score}
+                     for arm in arms]  # fmt: skip
+            rows.append(same | {"kind": "baseline", "arm": "random", "seed": seed,
+                                "score": 0.52 if zero else score / 2})  # fmt: skip
+        rows.append(same | {"kind": "baseline", "arm": "chance" if zero else "majority",
+                            "seed": None, "finetune_seed": None, "step": None,
+                            "score": 0.5 if zero else score / 4})  # fmt: skip
+    return pd.DataFrame(rows).astype(dict.fromkeys(["seed", "finetune_seed", "step"], "Int64"))

@@ -18,6 +18,7 @@ from dwt.pipeline import cause, default_jobs
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+FACTORS = ("teacher-quality", "loss-weight", "parameter-remapping", "summary")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -54,9 +55,13 @@ def parameters_of(notebook):
     return set(re.findall(r"^(\w+) *=", cells[0].source, flags=re.M))
 
 
-def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(tmp_path):
+@pytest.mark.parametrize("scale", PARAMS["compare"])
+def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(scale, tmp_path):
     # A fresh clone holds no data; --allow-missing asks only whether code, settings and lock agree.
-    assert runs_again(tracked_copy(tmp_path), "--allow-missing") == set()
+    root = tracked_copy(tmp_path)
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(re.sub("^scale: .*$", f"scale: {scale}", text, flags=re.M))
+    assert runs_again(root, "--allow-missing") == set()
 
 
 def test_text_of_ones_own_that_is_new_or_changed_is_noticed(tmp_path):
@@ -165,14 +170,17 @@ def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
 def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
     for name in ("corpus", "standalone", "student", "teachers"):
         deps = DVC[name]["deps"]
-        drawing = {f"dwt/{name}.py" for name in ("answers", "findings", "look", "plots")}
+        drawing = {
+            f"dwt/{name}.py" for name in ("answers", "findings", "look", "plots", "score_plots")
+        }
         assert not {*drawing, "dwt", "notebooks"} & {*deps}
         assert all(d.startswith("build/") for d in deps if d.endswith(".ipynb"))
 
 
-def imported_by(module):
-    """Modules of dwt that importing one of them brings in, itself among them."""
-    program = f"import sys, dwt.{module}; print(*(m for m in sys.modules if m.startswith('dwt.')))"
+def imported_by(modules):
+    """Modules of dwt that importing some of them brings in, themselves among them."""
+    named = ", ".join(f"dwt.{module}" for module in modules.split())
+    program = f"import sys, {named}; print(*(m for m in sys.modules if m.startswith('dwt.')))"
     said = run(sys.executable, "-c", program, cwd=ROOT)
     assert said.returncode == 0, said.stderr
     return {name.removeprefix("dwt.") for name in said.stdout.split()}
@@ -182,8 +190,8 @@ def test_stages_depend_on_every_module_that_can_change_their_numbers():
     uses = {
         "corpus": "corpus", "standalone": "train", "student": "train",
         "evaluate-standalone": "evaluate", "evaluate-student": "evaluate",
-        "evaluate-baseline": "evaluate", "collect": "results", "teacher-quality": "plots",
-        "loss-weight": "plots", "parameter-remapping": "plots", "summary": "plots",
+        "evaluate-baseline": "evaluate", "collect": "results", "scales": "scales",
+        **dict.fromkeys(FACTORS, "plots score_plots"),
     }  # fmt: skip
     imported = {module: imported_by(module) for module in {*uses.values()}}
     for stage, module in uses.items():
@@ -195,6 +203,14 @@ def test_stages_depend_on_every_module_that_can_change_their_numbers():
             needed -= imported["corpus"] - {"batches", "prose", "vocabulary"}
         missing = {f"dwt/{name}.py" for name in needed} - {*DVC[stage]["deps"]}
         assert not missing, f"dvc.yaml, {stage}: deps lack {', '.join(sorted(missing))}"
+
+
+def test_the_stage_that_compares_scales_depends_on_the_tables_of_each_and_on_no_other_scale():
+    tables = {dep for dep in DVC["scales"]["deps"] if dep.startswith("results/")}
+    kinds = ("curves", "runs", "scores")
+    assert tables == {
+        f"results/{scale}/{kind}.csv" for scale in PARAMS["compare"] for kind in kinds
+    }
 
 
 def test_long_stages_have_ordinary_outs_only():

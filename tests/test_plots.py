@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import matplotlib
 import matplotlib.collections
@@ -47,14 +48,6 @@ def made_up_curves(runs):
             gradient_ratio=0.5 if taught else np.nan, gradient_cosine=0.3 if taught else np.nan,
         ))  # fmt: skip
     return pd.concat(frames, ignore_index=True)
-
-
-def made_up_scores(seeds=(0, 1, 2)):
-    rows = [("student", arm, seed, "word-swap", 0.8) for arm in ARMS for seed in seeds]
-    rows += [("baseline", "random", seed, "word-swap", 0.52) for seed in seeds]
-    rows += [("baseline", "chance", None, "word-swap", 0.5)]
-    columns = ["kind", "arm", "seed", "task", "score"]
-    return pd.DataFrame(rows, columns=columns).assign(metric="accuracy", finetune_seed=np.nan)
 
 
 @pytest.fixture
@@ -159,13 +152,30 @@ def test_the_best_arm_is_named_with_its_distance_to_the_next(axis):
     assert words(axis).startswith("normal ends lowest") and "against very-weak" in words(axis)
 
 
-def test_scores_show_chance_and_random_weights():
+def test_scales_are_one_row_each_with_the_panels_of_the_summary(monkeypatch):
     plots.theme()
+    factors = {"teacher-quality": ARMS, "loss-weight": ARMS[:3], "parameter-remapping": SQUARE}
+    tables = {}
+    for scale, sign in (("small", 1), ("large", -1)):
+        runs = made_up_runs(sign=sign)
+        tables[scale] = {"runs": runs, "curves": made_up_curves(runs)}
+    monkeypatch.setattr(plots, "table", lambda name, params: tables[params.scale][name])
+    same = {"factors": factors, "verdict": SimpleNamespace(level=0.95)}
+    studies = {name: SimpleNamespace(scale=name, **same) for name in tables}
+    figure = plt.figure(figsize=(8.6, 4))
+    plots.scales(studies, figure)
+    assert len(figure.axes) == 6
+    for axis, name in zip(figure.axes[::3], studies, strict=True):
+        assert name in {text.get_text() for text in axis.texts}
+    assert "while it is less" in words(figure.axes[0])
+    assert "once it is more" in words(figure.axes[3])
+    plt.close(figure)
+
+
+def test_no_scale_with_results_is_said_in_the_figure():
     figure = plt.figure()
-    plots.task_scores(made_up_scores(), ARMS, figure)
-    texts = {text.get_text() for text in figure.findobj(plt.Text)}
-    assert {"chance", "random"} <= texts
-    assert len(drawn_points(figure.axes[0])) == len(ARMS) * 3
+    plots.scales({}, figure)
+    assert [text.get_text() for text in figure.texts] == [plots.NOTHING]
     plt.close(figure)
 
 

@@ -25,6 +25,33 @@ def test_the_claims_table_is_that_of_the_committed_results():
     ]
 
 
+def scale_rows(found):
+    """The table of the scales, one row a claim, as the README shows it."""
+    unit = {"heldout_loss": "", "out_of_domain_loss": ""}
+    for (statement, measure), rows in found.groupby(["statement", "measure"], sort=False):
+        name = statement + unit.get(measure, f", by {measure.split(' (')[0]}")
+        cells = []
+        for scale in found.loc[found["verdict"].isna() == (measure not in unit), "scale"].unique():
+            row = rows[rows["scale"] == scale].squeeze()
+            cell = "not run"
+            if len(row):
+                cell = f"{row['mean']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+                cell = cell.removesuffix(" (+nan to +nan)").replace("-", "−")
+                cell = cell if pd.isna(row["verdict"]) else f"{row['verdict']}, {cell}"
+            cells.append(cell)
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def test_the_table_of_the_scales_is_that_of_the_committed_results():
+    found = pd.read_csv(ROOT / "results" / "scales.csv")
+    text = README[README.index("## On other text") : README.index("## Run it")]
+    shown = [line for line in text.splitlines() if line.startswith("| ") and "| claim" not in line]
+    assert shown and shown == [*scale_rows(found)]
+    assert (ROOT / "results" / "scales.md").read_text(encoding="utf-8").strip() in text
+    for scale in found["scale"].unique():
+        assert f"- **{scale}**: " in text
+
+
 def test_the_finding_is_the_committed_answer():
     answer = (LAPTOP / "answer.md").read_text(encoding="utf-8").strip()
     said = [line for line in answer.splitlines() if line.startswith("- ")]

@@ -9,12 +9,10 @@ import sys
 import pandas as pd
 import pytest
 from conftest import ROOT, run
-from test_pipeline import dvc, runs_again, tracked_copy
+from test_pipeline import FACTORS, dvc, runs_again, tracked_copy
 
 from dwt.params import load_params
 from dwt.results import collect, table
-
-FACTORS = ("teacher-quality", "loss-weight", "parameter-remapping", "summary")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +94,7 @@ def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
         edit(study, "scale: smoke", "# a remark\nscale: smoke")
         (study / "dwt/plots.py").write_text((study / "dwt/plots.py").read_text() + "\n# a remark\n")
         dvc("repro", "source", cwd=study)
-        assert runs_again(study) == {f"{name}@smoke" for name in FACTORS}
+        assert runs_again(study) == {"scales", *(f"{name}@smoke" for name in FACTORS)}
     finally:
         for file, content in zip(files, before, strict=True):
             file.write_bytes(content)
@@ -148,7 +146,8 @@ def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its
 
 
 @pytest.mark.parametrize(
-    "name", ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary"]
+    "name",
+    ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary", "8-scales"],
 )
 def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_and_figures(
     name, tmp_path
@@ -158,8 +157,8 @@ def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_an
     shutil.copy(ROOT / "params.yaml", tmp_path)
     done = run("jupyter", "execute", f"{name}.ipynb", cwd=tmp_path / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
-    for file in (ROOT / "results" / "laptop").iterdir():
-        assert (tmp_path / "results" / "laptop" / file.name).read_bytes() == file.read_bytes()
+    for file in [*(ROOT / "results" / "laptop").iterdir(), *(ROOT / "results").glob("scales.*")]:
+        assert (tmp_path / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
 
 
 def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):

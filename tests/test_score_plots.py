@@ -1,0 +1,92 @@
+"""Figures of scores: every task and seed, beside guessing and random weights."""
+
+import re
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from conftest import made_up_scores
+from test_plots import drawn_points
+
+from dwt import plots, score_plots
+
+ARMS = ["scratch", "weak-teacher", "very-weak-teacher"]
+RUNS = pd.DataFrame(
+    {"kind": "standalone", "arm": ARMS, "layers": [6, 4, 2], "seed": 0}
+)  # of `findings.sizes`, all that it reads
+GLUE = {"cola": {"matthews": 0.2}, "mrpc": {"accuracy": 0.7, "f1": 0.8}}
+PHENOMENA = ("binding", "ellipsis")
+
+
+@pytest.fixture
+def figure():
+    plots.theme()
+    figure = plt.figure(figsize=(8.6, 4))
+    yield figure
+    plt.close(figure)
+
+
+def shown(figure):
+    """Axes that are drawn, by the first line of their title."""
+    axes = (axis for axis in figure.axes if axis.get_visible())
+    return {axis.get_title(loc="left").partition("\n")[0]: axis for axis in axes}
+
+
+def texts(artist):
+    return {text.get_text() for text in artist.findobj(plt.Text)}
+
+
+def test_every_panel_shows_guessing_and_random_weights(figure):
+    score_plots.task_scores(made_up_scores(ARMS, glue=GLUE, phenomena=PHENOMENA), ARMS, figure)
+    panels = shown(figure)
+    assert panels.keys() == {
+        "word-swap (zero-shot)", "agreement (zero-shot)", "BLiMP (zero-shot)",
+        "CoLA (fine-tuned)", "MRPC (fine-tuned)", "GLUE mean (fine-tuned)",
+    }  # fmt: skip
+    for name, axis in panels.items():
+        guess = "majority" if "fine-tuned" in name else "chance"
+        assert {guess, "random"} <= texts(axis), name
+        assert len(drawn_points(axis)) == len(ARMS) * 3, name
+
+
+def test_the_title_counts_tasks_and_not_their_mean(figure):
+    scores = made_up_scores(ARMS, glue=GLUE)
+    score_plots.task_scores(scores, ARMS, figure)
+    # word-swap, agreement, BLiMP, CoLA, MRPC, of two arms against the first
+    assert "of 10 scores" in figure.get_suptitle()
+
+
+def test_size_panels_say_whether_models_are_ordered_and_show_the_baselines(figure):
+    scores = made_up_scores(ARMS, glue=GLUE, phenomena=PHENOMENA)
+    rising = {"very-weak-teacher": 0.0, "weak-teacher": 0.01, "scratch": 0.02}
+    lift = scores["arm"].map(rising).fillna(0)
+    scores["score"] += lift.where(scores["task"].isin([*GLUE]), -lift)
+    score_plots.by_size(scores, RUNS, figure)
+    panels = shown(figure)
+    titles = {name: axis.get_title(loc="left") for name, axis in panels.items()}
+    assert re.search(r"\nOrdered by size\n2 < 4 < 6 layers\n\(in 3 of 3", titles["GLUE mean"])
+    assert re.search(r"\nNot ordered by size\n6 < 4 < 2 layers\n\(in 0", titles["BLiMP"])
+    assert {"majority", "random"} <= texts(panels["GLUE mean"])
+    assert {"chance", "random"} <= texts(panels["BLiMP"])
+    for name in ("GLUE mean", "BLiMP", "minimal pairs"):
+        assert {x for x, _ in drawn_points(panels[name])} == {2, 4, 6}
+
+
+def test_phenomena_get_a_panel_where_they_were_scored(figure):
+    score_plots.by_size(made_up_scores(ARMS, phenomena=PHENOMENA), RUNS, figure)
+    (axis,) = (axis for axis in figure.axes if "phenomena" in axis.get_xlabel())
+    assert {"binding", "ellipsis", "chance", "2 layers"} <= texts(axis)
+    assert len(drawn_points(axis)) == len(PHENOMENA) * len(ARMS) * 3
+
+
+@pytest.mark.parametrize("draw", ["task_scores", "by_size"])
+def test_a_note_stands_below_the_figure_and_text_is_large_enough(draw, figure):
+    second = ARMS if draw == "task_scores" else RUNS
+    scores = made_up_scores(ARMS, glue=GLUE, phenomena=PHENOMENA)
+    getattr(score_plots, draw)(scores, second, figure, note="GLUE: left out: QNLI.")
+    assert "GLUE: left out: QNLI." in texts(figure)
+    figure.draw_without_rendering()
+    assert min(text.get_fontsize() for text in figure.findobj(plt.Text)) >= 8
