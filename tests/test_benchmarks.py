@@ -110,7 +110,9 @@ def test_the_table_of_the_comparison_is_that_of_its_file(recipes):
 
 def test_both_fine_tunings_run(recipes, tmp_path):
     finetune, _ = recipes
-    frame = pd.DataFrame({"text": ["a good one", "a bad one"] * 8, "pair": None, "label": [1, 0] * 8})
+    frame = pd.DataFrame(
+        {"text": ["a good one", "a bad one"] * 8, "pair": None, "label": [1, 0] * 8}
+    )
     task = Task("sst2", ("accuracy",), ("no", "yes"), frame, {"": frame})
     tokenizer = finetune.masked_lm(tmp_path, list(frame.text) * 20)
     for which in (finetune.ours, finetune.recipe):
