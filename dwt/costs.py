@@ -30,6 +30,7 @@ SAVED = {  # bytes a layer keeps for the backward pass, per token: of its width,
     ("distilbert", "fp32"): (32, 8), ("distilbert", "bf16"): (24, 4),
     ("bert", "fp32"): (32, 8), ("bert", "bf16"): (24, 4),
 }  # fmt: skip
+COMPILED = 0.63  # share of these that compiled code keeps: 1.55 of 2.46 GB at the paper's shape
 CHARACTERS_PER_TOKEN = 4.4  # of WordPieces, Wikipedia (4.7) and novels (4.1)
 
 
@@ -101,13 +102,13 @@ def vocabulary_size(params):
     if (built := params.path("data", "card.json")).is_file():
         return json.loads(built.read_text())["vocabulary"]
     asked = params.settings.corpus.vocabulary
-    if asked.file is None:
+    if asked.size:
         return asked.size
-    try:
-        return len((params.root / asked.file).read_text(encoding="utf-8").splitlines())
-    except FileNotFoundError:
-        warnings.warn(f"{asked.file} is not here; {BERT:,} tokens are assumed", stacklevel=2)
-        return BERT
+    if asked.file and (file := params.root / asked.file).is_file():
+        return len(file.read_text(encoding="utf-8").splitlines())
+    said = f"{asked.file or asked.pretrained} is not here"
+    warnings.warn(f"{said}; {BERT:,} tokens are assumed", stacklevel=2)
+    return BERT
 
 
 def _steps_with_a_teacher(run):
@@ -119,14 +120,18 @@ def _steps_with_a_teacher(run):
 
 
 def _working_bytes(run, size):
-    """Beyond weights, gradients and optimizer: activations kept, and one chunk of logits."""
+    """Beyond weights, gradients and optimizer: activations kept, and what the loss works in."""
     train, shape = run.train, run.model
     wide, inner = SAVED[shape["family"], train["precision"]]
     wide += 2 if shape["dropout"] else 0  # two masks of a byte each
     tokens = train["batch"] // train["accumulate"] * train["length"]
     layers = run.layers * tokens * (wide * shape["width"] + inner * shape["intermediate"])
-    chunk = max(128, shape["width"]) * size * 4  # logits of `linear_dwt_loss`, float32
-    return layers + (7 if run.teacher else 4) * chunk
+    if train["compile"] != "off":
+        layers *= COMPILED
+    # `linear_dwt_loss`, float32: a chunk of logits and probabilities, of the teacher's too; the
+    # output layer's gradient as it is made, in backward and summed. bf16: as on a GPU.
+    rows = 2048 if train["precision"] == "bf16" else min(512, max(128, shape["width"]))
+    return layers + 4 * size * ((3 if run.teacher else 2) * rows + 3 * shape["width"])
 
 
 def _run_bytes(run, parameters, size):
