@@ -6,6 +6,10 @@ import re
 import pandas as pd
 from conftest import ROOT
 
+from dwt import answers
+from dwt.params import load_params
+from dwt.results import table
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAPTOP = ROOT / "results" / "laptop"
 
@@ -50,6 +54,11 @@ def test_the_table_of_the_scales_is_that_of_the_committed_results():
     assert (ROOT / "results" / "scales.md").read_text(encoding="utf-8").strip() in text
     for scale in found["scale"].unique():
         assert f"- **{scale}**: " in text
+
+
+def test_the_order_of_models_by_size_is_that_of_the_committed_scores():
+    params = load_params(ROOT / "params.yaml").model_copy(update={"scale": "laptop"})
+    assert answers.say_orders(table("scores", params), table("runs", params)) in README
 
 
 def test_the_finding_is_the_committed_answer():
