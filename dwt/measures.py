@@ -5,10 +5,9 @@ All functions take and give rows of the scores table (`dwt.results.table`): high
 
 import pandas as pd
 
-GLUE = {
-    "cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "qqp": "QQP", "stsb": "STS-B",
-    "mnli": "MNLI", "qnli": "QNLI", "rte": "RTE", "wnli": "WNLI",
-}  # fmt: skip
+from dwt import glue
+
+GLUE = {name: task.title for name, task in glue.GLUE.items()}
 GLUE_MEAN, BLIMP, PAIRS = "GLUE mean", "BLiMP", "minimal pairs"
 RUN = ["kind", "arm", "seed"]
 
@@ -93,3 +92,12 @@ def by_seed(rows) -> pd.DataFrame:
 def _there(*frames):
     """Those with rows: an empty one would change the types of its columns."""
     return [frame for frame in frames if len(frame)]
+
+
+def note(scores) -> str:
+    """What a figure or table of these scores rests on, where it is not the whole of a benchmark."""
+    said = [glue.glue_note(scores)]
+    pairs = scores.loc[scores["task"] == BLIMP, "examples"]
+    if len(pairs):
+        said.append(f"BLiMP: {pairs.max():,} of its 67,000 minimal pairs.")
+    return " ".join(filter(None, said))

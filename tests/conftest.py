@@ -103,7 +103,7 @@ def made_up_scores(arms, seeds=(0, 1, 2), *, glue=None, phenomena=()):
     rows = []
     for task, metric, score, tuned in tasks:
         same = {"task": task, "metric": metric, "finetune_seed": tuned, "examples": 100,
-                "step": 600}  # fmt: skip
+                "train_examples": None if tuned is None else 100, "step": 600}  # fmt: skip
         zero = tuned is None
         for seed in seeds:
             rows += [same | {"kind": "standalone", "arm": arm, "seed": seed, "score": score}

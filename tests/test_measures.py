@@ -96,3 +96,11 @@ def test_two_models_of_one_size_may_stand_either_way():
     layers = pd.Series({"a": 4, "b": 4, "c": 6})
     scores = pd.DataFrame(np.array([[0.6, 0.5, 0.7]]), columns=[*"abc"])
     assert answers.say_order(scores, layers).startswith("Ordered")
+
+
+def test_the_note_says_what_of_a_benchmark_was_used():
+    scores = made_up_scores(("strong",), glue={"cola": {"matthews": 0.2}})
+    assert "SST-2" in measures.note(scores)  # left out
+    blimp = scores.assign(task="BLiMP", metric="minimal-pair accuracy", examples=1200)
+    assert measures.note(blimp) == "BLiMP: 1,200 of its 67,000 minimal pairs."
+    assert measures.note(scores[scores["task"] == "none"]) == ""
