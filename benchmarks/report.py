@@ -84,10 +84,10 @@ def write_tables():
     """Put the tables of every measured device between the marks of benchmarks/README.md."""
     text = README.read_text(encoding="utf-8")
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    devices = [
-        json.loads(f.read_text()) for f in sorted((ROOT / "results/benchmarks").glob("*.json"))
-    ]
-    body = "\n\n".join("\n".join(tables(found)) for found in devices)
+    files = sorted((ROOT / "results" / "benchmarks").glob("*.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    devices = [each for each in found if "shapes" in each]  # finetune.json lies there, too
+    body = "\n\n".join("\n".join(tables(each)) for each in devices)
     README.write_text(f"{text[:start]}\n\n{body}\n\n{text[end:]}", encoding="utf-8")
 
 
