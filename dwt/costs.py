@@ -128,7 +128,7 @@ def _working_bytes(run, size):
     layers = run.layers * tokens * (wide * shape["width"] + inner * shape["intermediate"])
     if train["compile"] != "off":
         layers *= COMPILED
-    # The layer whose gradient is being taken: inner activations, computed again, and their gradient.
+    # The layer whose gradient is being taken: its inner activations, again, and their gradient.
     layers += 2 * tokens * shape["intermediate"] * (2 if train["precision"] == "bf16" else 4)
     # `linear_dwt_loss`, float32: a chunk of logits and probabilities, of the teacher's too; the
     # output layer's gradient as it is made, in backward and summed. bf16: as on a GPU.
