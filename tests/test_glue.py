@@ -208,7 +208,9 @@ def test_the_note_is_empty_without_glue_and_short_when_all_is_there():
     assert glue_note(table_of(**complete)) == "GLUE: all nine tasks, complete."
 
 
-@pytest.mark.skipif(not (ROOT / "data/external/glue").is_dir(), reason="no GLUE on this machine")
+@pytest.mark.skipif(
+    not (ROOT / "data/external/glue").is_dir(), reason="GLUE's files are not part of the project"
+)
 @pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "stsb", "rte", "wnli"])
 def test_the_real_files_have_the_official_sizes(name):
     task = glue_tasks([name], where="data/external/glue", root=ROOT)[0]
