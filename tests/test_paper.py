@@ -94,7 +94,7 @@ def study(tmp_path_factory):
     }  # fmt: skip
     content["scales"]["paper"]["train"] |= {
         "steps": 3, "batch": 8, "log_every": 1, "evaluate_every": 3, "evaluate_sequences": 8,
-        "final_sequences": 8, "keep": [], "compile": "off", "threads": 1,
+        "final_sequences": 8, "keep": [0.5], "compile": "off", "threads": 1,
     }  # fmt: skip
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     params = load_params(root / "params.yaml")
