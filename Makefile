@@ -1,4 +1,4 @@
-# make study | make test | make lab | make bench: each makes its own .venv first.
+# make study | evidence | test | lab | bench: each makes its own .venv first.
 PYTHON ?= python3
 # Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
@@ -8,10 +8,14 @@ ready := .venv/.ready
 # JupyterLab does not start for root, as in a container, unless told that this is meant.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study test lab bench clean
+.PHONY: study evidence test lab bench clean
 
 study: $(ready)
 	@python -m dwt.pipeline $(JOBS)
+
+# The extended grid, after the study, whose runs it reads.
+evidence: study
+	@python -m dwt.pipeline evidence $(JOBS)
 
 test: $(ready)
 	ruff check .

@@ -57,7 +57,8 @@ def _arm(params, name, size):
     run = resolve(name, params.seeds[0], params)
     train, shape = run.train, run.model
     student = _model(run, run.layers, size)
-    teacher = _model(run, params.models[run.teacher].layers, size) if run.teacher else None
+    trained = run.teacher_directory is not None  # a teacher that only counts costs next to nothing
+    teacher = _model(run, params.models[run.teacher].layers, size) if trained else None
     masked = masked_per_sequence(train["length"], train["mask_rate"])
     one = dict(length=train["length"], masked=masked)
     each = {"batch": train["batch"], **one}
@@ -76,7 +77,7 @@ def _arm(params, name, size):
         "steps": train["steps"],
         "tokens": train["steps"] * train["batch"] * train["length"],
         "student_flops": 3 * train["steps"] * forward_flops(student.config, **each),
-        "teacher_flops": spoken * forward_flops(teacher.config, **each) if spoken else 0,
+        "teacher_flops": spoken * forward_flops(teacher.config, **each) if trained else 0,
         "watch_flops": forward_flops(student.config, batch=read, **one),
         "evaluate_flops": flops,
         "evaluate_steps": steps,
@@ -84,7 +85,7 @@ def _arm(params, name, size):
         "memory": 16 * parameters + silent + _working_bytes(run, size),
         "disk": _run_bytes(run, parameters, size),
         "resume": 12 * parameters,
-        "cache": spoken * train["batch"] * masked * shape["width"] * (2 if bf16 else 4),
+        "cache": trained * spoken * train["batch"] * masked * shape["width"] * (2 if bf16 else 4),
     }
 
 

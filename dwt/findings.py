@@ -139,16 +139,38 @@ def claims(params, *, factor=None) -> pd.DataFrame:
         Only the claims whose two arms are compared in this factor.
     """
     runs, curves = table("runs", params), table("curves", params)
-    among = params.factors.get(factor, params.names())
+    among = {*params.factors.get(factor, params.names())}
+    chosen = {n: c for n, c in params.claims.items() if {c.arm, c.against} <= among}
+    return claim_rows(chosen, runs, curves, level=params.verdict.level)
+
+
+def claim_rows(claims, runs, curves, *, level=0.95, equal_flops=None) -> pd.DataFrame:
+    """Claims beside what some runs say of them; see `claims`.
+
+    Parameters
+    ----------
+    claims : dict of str to dwt.schema.Claim
+    runs, curves : DataFrame
+    equal_flops : DataFrame, [seeds, arms], optional
+        What each arm is off its rival of equal operations, for claims about that.
+
+    Notes
+    -----
+    A seed that one of the two arms lacks is left out.
+    """
     rows = []
-    for name, claim in params.claims.items():
-        if {claim.arm, claim.against} <= {*among}:
-            at = claim.at < 1
-            loss = losses_at(curves, claim.at, claim.measure) if at else losses(runs, claim.measure)
-            found = paired(loss[claim.arm], loss[claim.against], level=params.verdict.level)
-            rows.append({"claim": name, **claim.model_dump(), **asdict(found)})
-            rows[-1] |= {"found": str(found), "verdict": verdict(found, claim.expect)}
-            rows[-1]["step"] = step_at(curves, claim.at) if at else int(runs["steps"].max())
+    for name, claim in claims.items():
+        at = claim.at < 1
+        if claim.measure == "equal_flops_loss":
+            pair = equal_flops[[claim.arm]].assign(rival=0.0).dropna()
+        else:
+            of = losses_at(curves, claim.at, claim.measure) if at else losses(runs, claim.measure)
+            pair = of[[claim.arm, claim.against]].dropna()
+        found = paired(pair.iloc[:, 0], pair.iloc[:, 1], level=level)
+        rows.append({"claim": name, **claim.model_dump(), **asdict(found)})
+        rows[-1] |= {"found": str(found), "verdict": verdict(found, claim.expect)}
+        steps = runs.loc[runs["arm"] == claim.arm, "steps"].max()
+        rows[-1]["step"] = step_at(curves, claim.at) if at else int(steps)
     columns = [
         "claim",
         *Claim.model_fields,

@@ -3,6 +3,7 @@
 import time
 from statistics import median
 
+import numpy as np
 import torch
 
 from dwt.batches import batch_at, masked_per_sequence, sequences_in
@@ -12,6 +13,7 @@ from dwt.engine import on_device
 from dwt.schedule import weight_at
 from dwt.teachers import states_key
 
+SHUFFLE = 3  # a random stream of its own: 0 and 1 are of `dwt.batches`, 2 of `dwt.train`
 TIMED = 5  # passes of the teacher that are timed, to tell what the cache saves
 
 
@@ -60,6 +62,7 @@ class Lessons:
         self.run, self.engine = run, engine
         self.tokens, self.vocabulary = corpus.tokens("train"), corpus.vocabulary
         self.cache, self.seconds, self.compile_teacher = None, [], False
+        self.gap = 1.0  # share that is left of the gap to the teacher; set by who evaluates
 
     def start(self, *, compile_teacher):
         """Read and store the teacher's states from here on.
@@ -70,7 +73,7 @@ class Lessons:
             Whether to compile the teacher, once it is asked: a full cache never asks it.
         """
         self.compile_teacher = compile_teacher
-        if self.engine.teacher is not None and self.run.cache["teacher"] == "auto":
+        if self.run.teacher_directory is not None and self.run.cache["teacher"] == "auto":
             self._open_cache(compiled=compile_teacher)
 
     def _open_cache(self, *, compiled):
@@ -89,7 +92,7 @@ class Lessons:
         """a_s of Eq. 3 at this step; 0 without a teacher."""
         if self.engine.teacher is None:
             return 0.0
-        return weight_at(self.run.soft_weight, step / self.run.train["steps"])
+        return weight_at(self.run.soft_weight, step / self.run.train["steps"], self.gap)
 
     def draw(self, step):
         """The batch on the device, with the teacher's states if they are stored."""
@@ -101,7 +104,17 @@ class Lessons:
         speaks = self.cache is not None and self.soft_weight(step)
         return on_device(batch, self.engine.device, self.cache.get(step) if speaks else None)
 
-    def ask(self, step, batch):
+    def teach(self, step, batch):
+        """The batch with what the teacher says in it, `[B * M, D_t]`."""
+        if batch.taught is None:
+            batch = self._ask(step, batch)
+        if self.run.context == "shuffled":  # each place gets what was said of another one
+            draw = np.random.default_rng([SHUFFLE, self.run.seed, step])
+            order = torch.from_numpy(draw.permutation(len(batch.taught)))
+            batch = batch._replace(taught=batch.taught[order.to(batch.taught.device)])
+        return batch
+
+    def _ask(self, step, batch):
         """The batch with the teacher's states in it, computed now and stored."""
         if self.compile_teacher:
             self.compile_teacher = False

@@ -119,6 +119,8 @@ def _parts(model):
         return model.distilbert, partial(_distilbert_head, model), model.vocab_projector
     if family == "bert":
         return model.bert, model.cls.predictions.transform, model.cls.predictions.decoder
+    if family == "counted":  # `dwt.counted`
+        return model.encoder, lambda hidden: hidden, model.output
     raise ValueError(f"unknown family '{family}'; known are modernbert, distilbert and bert")
 
 

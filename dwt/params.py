@@ -13,7 +13,9 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from dwt.schema import Arm, Claim, Model, Params, Part, Scale, Schedule, Section
+from dwt.schema import COUNTED, Arm, Claim, Model, Params, Schedule
+from dwt.settings import Part, Scale, Section
+from dwt.soundness import faults_between, filled_in
 
 
 class ParamsError(ValueError):
@@ -38,10 +40,21 @@ class Run:
     remap: str | None
     root: Path
     cache: dict
+    context: str | None = None
+    grid: str = "study"
+    teacher_grid: str = "study"
 
     @property
     def directory(self) -> Path:
-        return self.root / "runs" / self.scale / self.kind / self.arm / str(self.seed)
+        return runs_folder(self.root, self.scale, self.grid) / self.kind / self.arm / str(self.seed)
+
+    @property
+    def teacher_directory(self) -> Path | None:
+        """Where the teacher of the same seed lies; None where there is none to be trained."""
+        if self.teacher is None or self.teacher in COUNTED:
+            return None
+        folder = runs_folder(self.root, self.scale, self.teacher_grid)
+        return folder / "standalone" / self.teacher / str(self.seed)
 
     @property
     def corpus_directory(self) -> Path:
@@ -50,8 +63,16 @@ class Run:
     def settings(self) -> dict:
         """All that decides the run's numbers, as JSON types: not where, nor what is cached."""
         settings = asdict(self)
-        del settings["root"], settings["cache"]
+        for place in ("root", "cache", "grid", "teacher_grid"):
+            del settings[place]
+        if self.context is None:  # unsaid by nearly all: their records need no such line
+            del settings["context"]
         return json.loads(json.dumps(settings))
+
+
+def runs_folder(root, scale, grid, *, under="runs") -> Path:
+    """runs/<scale> for the study, runs/<scale>-evidence for the extended grid."""
+    return Path(root) / under / (scale if grid == "study" else f"{scale}-{grid}")
 
 
 def digest(value) -> str:
@@ -91,7 +112,7 @@ def load_params(path=None) -> Params:
         params = Params(**content, root=path.resolve().parent)
     except ValidationError as error:
         raise ParamsError("\n".join(_explain(path.name, e) for e in error.errors())) from None
-    faults = list(_cross_check(params))
+    faults = list(faults_between(params))
     if faults:
         raise ParamsError("\n".join(f"{path.name}: {fault}" for fault in faults))
     return params
@@ -120,62 +141,6 @@ def _keys_at(where):
     return [field.alias or name for name, field in section.model_fields.items() if name != "root"]
 
 
-def _cross_check(params):
-    """Faults that take two places of the file to see."""
-    allowed = ", ".join
-    if params.scale not in params.scales:
-        yield f"scale: '{params.scale}' is not a scale; choose one of {allowed(params.scales)}"
-    for name in params.compare:
-        if name not in params.scales:
-            yield f"compare: '{name}' is not a scale; choose from {allowed(params.scales)}"
-    if len(set(params.seeds)) < len(params.seeds):
-        yield f"seeds: {params.seeds} names a seed twice"
-    if "scratch" not in params.models:
-        yield "models: 'scratch', the student trained alone, is missing"
-        return
-    for name in params.models.keys() & params.arms.keys():
-        yield f"arms.{name}: there is a model of that name; give the arm another"
-    student = params.models["scratch"].layers
-    for name, arm in params.arms.items():
-        key = f"arms.{name}"
-        if arm.teacher not in params.models:
-            yield (
-                f"{key}.teacher: '{arm.teacher}' is not a model; "
-                f"choose one of {allowed(params.models)}"
-            )
-            continue
-        teacher = params.models[arm.teacher].layers
-        if arm.remap and teacher > student:
-            yield (
-                f"{key}.remap: the student ({student} layers, models.scratch) is smaller than its "
-                f"teacher '{arm.teacher}' ({teacher}); choose a teacher of at most {student} layers"
-            )
-        resolved = _resolved(params, arm)
-        if resolved.hard_weight == 0 and resolved.soft_weight == 0:
-            yield f"{key}: hard_weight and soft_weight are both 0: nothing to learn from"
-    for factor, arms in params.factors.items():
-        for name in arms:
-            if name not in params.names():
-                yield (
-                    f"factors.{factor}: '{name}' is not an arm; "
-                    f"choose from {allowed(params.names())}"
-                )
-    for name, claim in params.claims.items():
-        for side in ("arm", "against"):
-            if getattr(claim, side) not in params.names():
-                yield (
-                    f"claims.{name}.{side}: '{getattr(claim, side)}' is not an arm; "
-                    f"choose from {allowed(params.names())}"
-                )
-
-
-def _resolved(params, arm):
-    """The arm with what it leaves out taken from `defaults`."""
-    given = {key: getattr(arm, key) for key in arm.model_fields_set}
-    defaults = {key: getattr(params.defaults, key) for key in Arm.model_fields if key != "teacher"}
-    return Arm(**{**defaults, **given})
-
-
 def resolve(arm, seed, params=None) -> Run:
     """One arm and one seed, as one run with every setting filled in.
 
@@ -195,23 +160,28 @@ def resolve(arm, seed, params=None) -> Run:
     params = params or load_params()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ParamsError(f"seed: {seed!r} is not a whole number of at least 0")
-    scale = params.settings
+    scale, models, arms = params.settings, params.all_models, params.all_arms
+    if arm not in models and arm not in arms:
+        names = ", ".join([*models, *arms])
+        raise ParamsError(f"arm: '{arm}' is not in params.yaml; choose one of {names}")
+    asked = models[arm] if arm in models else filled_in(params, arms[arm])
+    train = scale.train.model_dump()
+    train["steps"] = round(asked.budget * train["steps"])
     common = dict(
         scale=params.scale, arm=arm, seed=seed, root=params.root,
-        model=scale.model.model_dump(exclude_none=True), train=scale.train.model_dump(),
-        cache=params.cache.model_dump(),
+        model=scale.model.model_dump(exclude_none=True), train=train,
+        cache=params.cache.model_dump(), grid=params.grid_of(arm, seed),
     )  # fmt: skip
-    if arm in params.models:
+    if arm in models:
         return Run(
-            kind="standalone", layers=params.models[arm].layers, teacher=None, hard_weight=1.0,
+            kind="standalone", layers=asked.layers, teacher=None, hard_weight=1.0,
             soft_weight=0.0, temperature=1.0, remap=None, **common,
         )  # fmt: skip
-    if arm not in params.arms:
-        raise ParamsError(
-            f"arm: '{arm}' is not in params.yaml; choose one of {', '.join(params.names())}"
-        )
-    student = _resolved(params, params.arms[arm]).model_dump(by_alias=True)
-    return Run(kind="student", layers=params.models["scratch"].layers, **student, **common)
+    student = asked.model_dump(by_alias=True, exclude={"budget"})
+    return Run(
+        kind="student", layers=models["scratch"].layers,
+        teacher_grid=params.grid_of(student["teacher"], seed), **student, **common,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

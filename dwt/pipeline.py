@@ -1,8 +1,8 @@
 """How does the study run on all cores? DVC runs one stage at a time; most here are independent.
 
-`python -m dwt.pipeline [JOBS]` runs ready stages side by side, each by `dvc repro --single-item`,
-and ends with a plain `dvc repro`, which finds everything up to date. The numbers are those of
-`dvc repro` alone: a run uses the same number of threads however many run beside it.
+`python -m dwt.pipeline [evidence] [JOBS]` runs ready stages side by side, each by `dvc repro
+--single-item`, and ends with a plain `dvc repro`, which finds everything up to date. The numbers
+are those of `dvc repro` alone: a run uses the same number of threads however many run beside it.
 """
 
 import itertools
@@ -24,6 +24,7 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 PROGRESS = "to go"  # how `dwt.progress` ends its lines
 FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word on a stage
+FILES = {"study": "dvc.yaml", "evidence": "evidence/dvc.yaml"}  # the pipelines
 KEPT = "What is finished is kept: mend this and start again."
 
 
@@ -35,20 +36,21 @@ def default_jobs(threads):
     return max(1, min(8, len(cores) // threads))
 
 
-def stages_to_run():
-    """The stages that `dvc repro` might run and what each waits for, as a graph."""
+def stages_to_run(file="dvc.yaml"):
+    """The stages of one pipeline and what each waits for, as a graph."""
     with Repo(".") as repo:
         graph = nx.DiGraph()
-        for stage in repo.index.graph:
-            graph.add_node(stage.addressing)
+        mine = {stage for stage in repo.index.graph if stage.path_in_repo == file}
+        graph.add_nodes_from(stage.addressing for stage in mine)
         for stage, needed in repo.index.graph.edges:
-            graph.add_edge(needed.addressing, stage.addressing)
+            if {stage, needed} <= mine:
+                graph.add_edge(needed.addressing, stage.addressing)
     return graph
 
 
-def is_up_to_date():
-    """True when `dvc repro` would run nothing."""
-    dry = subprocess.run([*DVC, "repro", "--dry"], capture_output=True, text=True)
+def is_up_to_date(file="dvc.yaml"):
+    """True when `dvc repro` would run nothing of a pipeline."""
+    dry = subprocess.run([*DVC, "repro", "--dry", file], capture_output=True, text=True)
     return dry.returncode == 0 and "Running stage" not in dry.stdout
 
 
@@ -107,10 +109,10 @@ def _run(name):
     return cause("".join(said))
 
 
-def run_in_turn():
+def run_in_turn(file="dvc.yaml"):
     """A plain `dvc repro`, passed on line by line; which stage failed and why, or None."""
     said = []
-    with _dvc("repro") as stages:
+    with _dvc("repro", file) as stages:
         for line in stages.stdout:
             said.append(line)
             print(line, end="", flush=True)
@@ -180,7 +182,9 @@ def jobs_from(words):
 
 
 def main():
-    jobs = jobs_from(sys.argv[1:])
+    words = sys.argv[1:]
+    pipeline = words.pop(0) if words[:1] == ["evidence"] else "study"
+    jobs, file = jobs_from(words), FILES[pipeline]
     try:
         params = load_params()
     except ParamsError as fault:
@@ -188,14 +192,17 @@ def main():
     jobs = jobs or default_jobs(params.settings.train.threads)
     # The cleaned notebooks first: if they are as they were, there may be nothing else to do.
     subprocess.run([*DVC, "repro", "source"], stdout=subprocess.DEVNULL)
-    if is_up_to_date():
+    if is_up_to_date(file):
         print("Everything is up to date: nothing to run.")
     else:
-        failed = run_all(stages_to_run(), jobs=jobs) if jobs > 1 else None
-        if failed := failed or run_in_turn():
+        failed = run_all(stages_to_run(file), jobs=jobs) if jobs > 1 else None
+        if failed := failed or run_in_turn(file):
             print(f"\n{KEPT}", flush=True)
             sys.exit(failed)
-    say_answer(params)
+    if pipeline == "study":
+        say_answer(params)
+    else:
+        print(params.path("results", "evidence", "answer.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

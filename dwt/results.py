@@ -2,7 +2,8 @@
 
 `collect` gathers the declared runs into tidy tables, `table` reads those back; both refuse what is
 missing and pass over what is no longer declared. Of fine-tuned scores `table` gives one setting per
-task (`dwt.tuning`), of final weights; scores.csv has them all.
+task (`dwt.tuning`), of final weights; scores.csv has them all. `python -m dwt.results evidence`
+gathers the extended grid.
 """
 
 import json
@@ -32,16 +33,17 @@ COLUMNS = {
     ],
 }  # fmt: skip
 WHOLE = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
-SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap"]
+SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap", "context"]
 
 
 class ResultsError(ValueError):
     """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
 
 
-def collect(params=None):
+def collect(params=None, grid="study"):
     """Write results/<scale>/{runs,curves,scores}.csv from the runs that params.yaml declares.
 
+    Those of the extended grid, `grid` "evidence", go to results/<scale>/evidence; it is not scored.
     Nothing is written unless every run is there. Files of dropped arms and seeds are not looked
     at. Seconds and dates are left out: the same runs give the same bytes.
 
@@ -52,33 +54,39 @@ def collect(params=None):
     """
     params = params or load_params()
     runs, curves = [], []
-    for run in _grid(params):
+    for run in _grid(params, grid):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
         command = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
+        command = command if grid == "study" else "make evidence"
         files = [run.directory / "run.json", run.directory / "history.csv"]
         for file in files:
             _require(file, params, command, arm=run.arm, seed=run.seed)
         row = json.loads(files[0].read_text(encoding="utf-8"))
-        for name in SETTINGS:
-            if _text(row.get(name)) != _text(getattr(run, name)):
+        asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
+        for name, value in asked.items():
+            if _text(row.get(name)) != _text(value):
                 raise ResultsError(
                     f"{run.arm}, seed {run.seed}: {files[0].relative_to(params.root)} has {name} = "
-                    f"{row.get(name)!r}, params.yaml asks for {getattr(run, name)!r}; run {command}"
+                    f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
                 )
         runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
         curves.append(pd.read_csv(files[1]).assign(**keys))
-    scores = []
+    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)}
+    if grid == "study":
+        tables["scores"] = pd.concat(_scores(params))
+    for name, frame in tables.items():
+        tables[name] = _declared(frame, name, params, grid)
+    for name, frame in tables.items():
+        save(frame, _file(name, params, grid))
+
+
+def _scores(params):
     stages = {arm: f"evaluate-standalone@{params.scale}-{arm}" for arm in params.models}
     stages |= {arm: f"evaluate-student@{params.scale}-{arm}" for arm in params.arms}
     for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
         file = params.path("runs", "scores", arm, "scores.csv")
         _require(file, params, f"dvc repro {stage}", arm=arm)
-        scores.append(_read(file, params, "scores"))
-    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves), "scores": pd.concat(scores)}
-    for name, frame in tables.items():
-        tables[name] = _declared(frame, name, params)
-    for name, frame in tables.items():
-        save(frame, params.path("results", f"{name}.csv"))
+        yield _read(file, params, "scores")
 
 
 def table(name, params=None) -> pd.DataFrame:
@@ -112,10 +120,22 @@ def fine_tuning(params=None) -> pd.DataFrame:
     return chosen_settings(_table("scores", params or load_params()))
 
 
-def _table(name, params):
-    file = params.path("results", f"{name}.csv")
-    _require(file, params, "dvc repro collect")
-    return _declared(_read(file, params, name), name, params)
+def extended(name, params=None) -> pd.DataFrame:
+    """The table "runs" or "curves" of the study and of the extended grid, one below the other."""
+    params = params or load_params()
+    tables = [_table(name, params, grid) for grid in ("study", "evidence")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(name, params, grid="study"):
+    file = _file(name, params, grid)
+    _require(file, params, "dvc repro collect" if grid == "study" else "make evidence")
+    return _declared(_read(file, params, name), name, params, grid)
+
+
+def _file(name, params, grid):
+    folder = () if grid == "study" else (grid,)
+    return params.path("results", *folder, f"{name}.csv")
 
 
 def save(frame, path, *, index=False):
@@ -126,8 +146,8 @@ def save(frame, path, *, index=False):
     os.replace(part, path)
 
 
-def _grid(params):
-    return [resolve(arm, seed, params) for arm in params.names() for seed in params.seeds]
+def _grid(params, grid):
+    return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
 
 
 def _text(value):
@@ -154,15 +174,15 @@ def _read(file, params, name):
         raise ResultsError(f"{file.relative_to(params.root)}: {error}") from error
 
 
-def _declared(frame, name, params):
+def _declared(frame, name, params, grid="study"):
     """The declared rows and columns, in the order of params.yaml; refuses what is missing."""
-    file = f"results/{params.scale}/{name}.csv"
+    file = _file(name, params, grid).relative_to(params.root)
     absent = [column for column in COLUMNS[name] if column not in frame]
     if absent:
         raise ResultsError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
-    wanted = [(run.kind, run.arm, run.seed) for run in _grid(params)]
+    wanted = [(run.kind, run.arm, run.seed) for run in _grid(params, grid)]
     if name == "scores":
         wanted += [("baseline", "random", seed) for seed in params.seeds]
     for kind, arm, seed in wanted:
@@ -177,6 +197,6 @@ def _declared(frame, name, params):
 
 if __name__ == "__main__":
     try:
-        collect()
+        collect(None, *sys.argv[1:])
     except ValueError as fault:
         sys.exit(str(fault))

@@ -1,8 +1,8 @@
 """Which weights teach which run?
 
-`python -m dwt.teachers` writes one small file per student and seed with its teacher's name and a
-digest of its weights. Student stages depend on that file, so a new or changed teacher retrains
-its own students only.
+`python -m dwt.teachers [evidence]` writes one small file per student and seed with its teacher's
+name and a digest of its weights. Student stages depend on that file, so a new or changed teacher
+retrains its own students only.
 """
 
 import hashlib
@@ -12,8 +12,10 @@ import sys
 
 import torch
 
+from dwt.counted import CountedTeacher
 from dwt.models import load_model
-from dwt.params import ParamsError, digest, load_params, resolve
+from dwt.params import ParamsError, digest, load_params, resolve, runs_folder
+from dwt.schema import COUNTED
 
 
 class TeacherError(ValueError):
@@ -28,7 +30,7 @@ def teacher_directory(run):
     TeacherError
         If it is not there, with the command that trains it.
     """
-    directory = run.root / "runs" / run.scale / "standalone" / run.teacher / str(run.seed)
+    directory = run.teacher_directory
     if not (directory / "model.safetensors").is_file():
         raise TeacherError(
             f"arms.{run.arm}.teacher: '{run.teacher}' of seed {run.seed} is not trained yet; "
@@ -44,14 +46,22 @@ def weights_digest(directory):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_teacher(run):
+def load_teacher(run, corpus):
     """The teacher of a run, in evaluation mode and without gradients.
+
+    Parameters
+    ----------
+    run : dwt.params.Run
+    corpus : dwt.corpus.Corpus
+        What a teacher that only counts has counted.
 
     Raises
     ------
     TeacherError
         If it is not trained yet, or its vocabulary is not that of the run's corpus.
     """
+    if run.teacher in COUNTED:
+        return CountedTeacher(run.teacher, corpus.tokens("train"), corpus.vocabulary)
     directory = teacher_directory(run)
     theirs, ours = (
         json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -91,19 +101,26 @@ def states_key(run, *, device, compiled):
     )
 
 
-def write_lessons(params):
-    """Write build/<scale>/teachers/<arm>-<seed>.json for every student of the declared grid."""
-    folder = params.path("build") / "teachers"
+def write_lessons(params, grid="study"):
+    """Write <arm>-<seed>.json for every student that a grid declares, a file each.
+
+    They lie in build/<scale>/teachers, those of the extended grid in
+    build/<scale>-evidence/teachers.
+    """
+    folder = runs_folder(params.root, params.scale, grid, under="build") / "teachers"
     folder.mkdir(parents=True, exist_ok=True)
-    for arm in params.arms:
-        for seed in params.seeds:
-            run = resolve(arm, seed, params)
-            lesson = {"teacher": run.teacher, "weights": weights_digest(teacher_directory(run))}
-            (folder / f"{arm}-{seed}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
+    for arm, seed in params.runs_of(grid):
+        if arm not in params.all_arms:
+            continue
+        run = resolve(arm, seed, params)
+        trained = run.teacher_directory is not None
+        weights = weights_digest(teacher_directory(run)) if trained else None
+        lesson = {"teacher": run.teacher, "weights": weights}
+        (folder / f"{arm}-{seed}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     try:
-        write_lessons(load_params())
+        write_lessons(load_params(), *sys.argv[1:])
     except (ParamsError, TeacherError) as fault:
         sys.exit(str(fault))

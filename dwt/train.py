@@ -23,6 +23,7 @@ from dwt.params import digest, resolve
 from dwt.progress import Progress
 from dwt.record import load_state, publish, save_state
 from dwt.remap import remap
+from dwt.schedule import gap_left
 from dwt.teachers import load_teacher, teacher_directory, weights_digest
 
 
@@ -74,7 +75,7 @@ def prepare(run, params):
             sources, directory=run.corpus_directory, root=params.root,
             length=run.train["length"], name=f"params.yaml: scales.{run.scale}.corpus",
         )  # fmt: skip
-    if run.teacher:
+    if run.teacher_directory is not None:
         pretrain(resolve(run.teacher, run.seed, params))
 
 
@@ -89,14 +90,15 @@ class _Job:
             run.model, layers=run.layers, vocabulary=self.corpus.vocabulary,
             max_length=train["length"], pad=self.corpus.pad_id, seed=run.seed,
         )  # fmt: skip
-        teacher = load_teacher(run) if run.teacher else None
+        teacher = load_teacher(run, self.corpus) if run.teacher else None
         self.copied = remap(teacher, student, depth=run.remap) if run.remap else None
-        taught_by = weights_digest(teacher_directory(run)) if run.teacher else None
+        taught_by = weights_digest(teacher_directory(run)) if run.teacher_directory else None
         self.digest = digest([run.settings(), self.corpus.card, taught_by])
         self.state = run.root / "build" / "resume" / self.digest
         self.engine = Engine(student, teacher, train=train, device=device)
         self.lessons = Lessons(run, self.corpus, self.engine)
         self.step, self.rows, self.timing, self.teacher_flops = 0, [], [], 0
+        self.teacher_loss = None  # on held-out text, where an adaptive weight needs it
         masked = masked_per_sequence(train["length"], train["mask_rate"])
         shape = dict(batch=train["batch"], length=train["length"], masked=masked)
         # A training step costs three forward passes: itself, and two products back for each.
@@ -145,6 +147,7 @@ class _Job:
             start = self._loss_on("heldout", train["evaluate_sequences"])
             zero = dict.fromkeys(("step", "tokens", "student_flops", "teacher_flops"), 0)
             self.rows.append({**zero, "heldout_loss": start})
+        self._watch_the_gap()
         for step, batch in ahead(self.lessons.draw, self.step, train["steps"]):
             last = step + 1 == train["steps"]
             logged = (step + 1) % train["log_every"] == 0 or last
@@ -154,6 +157,7 @@ class _Job:
                 if self.step % train["evaluate_every"] == 0 or last:
                     row["heldout_loss"] = self._loss_on("heldout", train["evaluate_sequences"])
                 self.rows.append(row)
+                self._watch_the_gap()
                 seconds = before + time.perf_counter() - started
                 self.timing.append({"step": self.step, "seconds": round(seconds, 3)})
                 progress.update(self.step, loss=row["hard"])
@@ -164,6 +168,16 @@ class _Job:
                 self._checkpoint()
         progress.close()
 
+    def _watch_the_gap(self):
+        """Tell an adaptive soft weight how far the student still is behind its teacher."""
+        spec, sequences = self.run.soft_weight, self.train_settings["evaluate_sequences"]
+        if not (isinstance(spec, dict) and spec["shape"] == "adaptive"):
+            return
+        if self.teacher_loss is None:
+            self.teacher_loss = self._loss_on("heldout", sequences, model=self.engine.teacher)
+        seen = [row["heldout_loss"] for row in self.rows if "heldout_loss" in row]
+        self.lessons.gap = gap_left(seen, self.teacher_loss)
+
     def _one_step(self, step, batch, *, log):
         """One optimizer step; the row that describes it if it is to be logged."""
         run, train, engine = self.run, self.train_settings, self.engine
@@ -172,8 +186,9 @@ class _Job:
             torch.manual_seed(_dropout_seed(run.seed, step))
         if soft_weight:  # a silent teacher costs nothing
             self.teacher_flops += self.teacher_step
-            if batch.taught is None:
-                batch = self.lessons.ask(step, batch)
+            batch = self.lessons.teach(step, batch)
+        else:
+            batch = batch._replace(taught=None)
         loss, norm = engine.step(
             batch, learning_rate=lr, measure=log, hard_weight=run.hard_weight,
             soft_weight=soft_weight, temperature=run.temperature,
@@ -214,10 +229,10 @@ class _Job:
                 "train.clip (params.yaml)"
             )
 
-    def _loss_on(self, split, sequences):
+    def _loss_on(self, split, sequences, model=None):
         return masked_lm_loss(
-            self.engine.student, self.tokens[split], self.corpus.vocabulary, sequences=sequences,
-            train=self.train_settings, device=self.device,
+            model or self.engine.student, self.tokens[split], self.corpus.vocabulary,
+            sequences=sequences, train=self.train_settings, device=self.device,
         )  # fmt: skip
 
     def finish(self, directory):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dwt.loss import dwt_loss, linear_dwt_loss
-from dwt.schedule import weight_at
+from dwt.schedule import gap_left, weight_at
 
 N, V = 17, 31
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -299,7 +299,21 @@ def test_half_way_each_shape_has_its_closed_form(shape, half):
 
 
 def test_a_wrong_shape_or_progress_is_refused():
-    with pytest.raises(ValueError, match="linear, cosine, exponential or step"):
+    with pytest.raises(ValueError, match="linear, cosine, exponential, step or adaptive"):
         weight_at({"from": 4.0, "to": 1.0, "shape": "cubic"}, 0.5)
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         weight_at(1.0, 1.5)
+
+
+def test_an_adaptive_weight_follows_the_gap_and_not_the_clock():
+    spec = {"from": 4.0, "to": 1.0, "shape": "adaptive"}
+    assert [weight_at(spec, p, 0.5) for p in (0.0, 0.9)] == [2.5, 2.5]
+    assert [weight_at(spec, 0.5, gap) for gap in (1.0, 0.0)] == [4.0, 1.0]
+
+
+def test_the_gap_that_is_left_never_rises():
+    assert gap_left([6.0], 4.0) == 1.0
+    assert gap_left([6.0, 5.0], 4.0) == 0.5
+    assert gap_left([6.0, 5.0, 5.5], 4.0) == 0.5
+    assert gap_left([6.0, 3.9, 5.5], 4.0) == 0.0
+    assert gap_left([3.5, 3.4], 4.0) == 0.0  # ahead from the start: nothing to learn

@@ -117,6 +117,46 @@ BAD = {
         ["scales", "laptop", "evaluate", "checkpoints"], True, r"train\.keep names no checkpoint"),
     "texts longer than the positions": (
         ["scales", "smoke", "model", "family"], "bert", r"evaluate\.length 128 .* 32 positions"),
+    "an arm named as a teacher that counts": (
+        ["evidence", "arms", "unigram"], {"teacher": "unigram"},
+        r"evidence\.arms\.unigram: .*not trained"),
+    "weights of a teacher that counts": (
+        ["evidence", "arms", "frequencies", "remap"], "repeat-last",
+        r"evidence\.arms\.frequencies: teacher 'unigram' has neither weights"),
+    "a gap to a teacher that counts": (
+        ["evidence", "arms", "frequencies", "soft_weight"],
+        {"from": 1, "to": 0, "shape": "adaptive"}, r"frequencies\.soft_weight: .*no held-out loss"),
+    "an adaptive weight with a clock": (
+        ["evidence", "arms", "adaptive", "soft_weight", "until"], 0.5, r"adaptive.*no 'until'"),
+    "an unknown teacher in the extended grid": (
+        ["evidence", "arms", "self", "teacher"], "weka",
+        r"evidence\.arms\.self\.teacher: 'weka' .*weak-half.*unigram"),
+    "a teacher of the extended grid in the study": (
+        ["arms", "strong", "teacher"], "weak-half",
+        r"arms\.strong\.teacher: 'weak-half' is not a model"),
+    "an arm of the study again": (
+        ["evidence", "arms", "strong"], {"teacher": "scratch"},
+        r"evidence\.arms\.strong: arms has"),
+    "an unknown arm in an analysis": (
+        ["evidence", "analyses", "gap"], ["nromal"], r"evidence\.analyses\.gap: 'nromal'"),
+    "an unknown arm in a claim of the extended grid": (
+        ["evidence", "claims", "adaptive-beats-constant", "arm"], "adaptvie",
+        r"evidence\.claims\.adaptive-beats-constant\.arm: 'adaptvie'"),
+    "equal operations of another rival": (
+        ["evidence", "claims", "worth-its-compute", "against"], "normal",
+        r"worth-its-compute\.against: .*'scratch'"),
+    "equal operations in the study": (
+        ["claims", "weak-helps", "measure"], "equal_flops_loss",
+        r"weak-helps\.measure: .*evidence"),
+    "more seeds without the teacher": (
+        ["evidence", "more", "models"], ["scratch"],
+        r"more\.models: 'weak-teacher', the teacher of"),
+    "more seeds of what is no arm": (
+        ["evidence", "more", "arms"], ["nromal"],
+        r"evidence\.more\.arms: 'nromal'"),
+    "no budget": (["evidence", "arms", "normal-2x", "budget"], 0, r"normal-2x\.budget"),
+    "unknown keys of the extended grid": (
+        ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: models, arms, more"),
     "heads that do not divide": (
         ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
@@ -232,3 +272,38 @@ def test_a_file_without_a_cache_section_gets_the_default(edited):
 def test_epochs_and_learning_rates_are_a_number_or_a_list(edited, given, read):
     place = ["scales", "laptop", "evaluate", "epochs"]
     assert load_params(edited(place, given)).settings.evaluate.epochs == read
+
+
+def test_a_budget_is_a_share_of_the_steps_and_changes_nothing_else(edited):
+    params = load_params(ROOT / "params.yaml")
+    usual, longer = (resolve(arm, 0, params) for arm in ("normal", "normal-2x"))
+    assert longer.train == usual.train | {"steps": 2 * usual.train["steps"]}
+    assert resolve("weak-quarter", 0, params).train["steps"] == usual.train["steps"] / 4
+
+
+def test_the_extended_grid_lies_beside_the_study_and_reads_its_teachers():
+    params = load_params(ROOT / "params.yaml")
+    folder = lambda run: run.directory.relative_to(ROOT).parts[1:]  # noqa: E731
+    taught = lambda run: run.teacher_directory.relative_to(ROOT).parts[1:]  # noqa: E731
+    more = params.evidence.more.seeds[0]
+    study, arm, again = (
+        resolve(*each, params) for each in (("normal", 0), ("normal-half", 0), ("normal", more))
+    )
+    beside = f"{params.scale}-evidence"
+    assert folder(study) == (params.scale, "student", "normal", "0")
+    assert folder(arm) == (beside, "student", "normal-half", "0")
+    assert folder(again) == (beside, "student", "normal", str(more))
+    assert taught(study) == (params.scale, "standalone", "weak-teacher", "0")
+    assert taught(arm) == (beside, "standalone", "weak-half", "0")
+    assert taught(again) == (beside, "standalone", "weak-teacher", str(more))
+    assert resolve("frequencies", 0, params).teacher_directory is None
+    declared = params.runs_of("evidence")
+    assert len(declared) == len({*declared})
+    assert {*declared}.isdisjoint(params.runs_of("study"))
+
+
+def test_what_no_arm_of_the_study_sets_is_no_part_of_its_settings():
+    """So that a setting made for a new arm leaves finished runs finished."""
+    params = load_params(ROOT / "params.yaml")
+    assert "context" not in resolve("normal", 0, params).settings()
+    assert resolve("shuffled", 0, params).settings()["context"] == "shuffled"

@@ -127,6 +127,74 @@ def test_a_silent_teacher_costs_nothing_and_changes_nothing(study, tmp_path):
     assert bytes_of(tmp_path / "silent") == bytes_of(tmp_path / "alone")
 
 
+def test_shuffled_contexts_teach_each_place_what_was_said_of_another(study, tmp_path):
+    run = replace(resolve("normal", 0, study), context="shuffled")
+    heard = {}
+    for name, each in (("own", resolve("normal", 0, study)), ("shuffled", run)):
+        job = training._Job(each, torch.device("cpu"))
+        batches = [job.lessons.teach(step, job.lessons.draw(step)) for step in (0, 0, 1)]
+        heard[name] = [batch.taught for batch in batches]
+    first, again, second = heard["shuffled"]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, heard["own"][0])
+    for shuffled, own in ((first, heard["own"][0]), (second, heard["own"][2])):
+        rows = [tensor[np.lexsort(tensor.T.numpy())] for tensor in (shuffled, own)]
+        torch.testing.assert_close(*rows, rtol=0, atol=0)
+    assert pretrain(run, directory=tmp_path)["context"] == "shuffled"
+
+
+@pytest.mark.parametrize("arm", ["frequencies", "label-smoothing"])
+def test_a_teacher_that_has_only_counted_needs_no_run_and_no_cache(study, tmp_path, arm):
+    record = pretrain(resolve(arm, 0, study), directory=tmp_path)
+    assert record["teacher_cache"] is None
+    assert 0 < record["teacher_flops"] < 0.2 * record["student_flops"]
+    assert (pd.read_csv(tmp_path / "history.csv").soft.iloc[1:] > 0).all()
+
+
+def adaptive(study, **spec):
+    spec = {"from": 2.0, "to": 0.0, "shape": "adaptive"} | spec
+    run = replace(resolve("normal", 0, study), soft_weight=spec)
+    return changed(run, steps=40, evaluate_every=5, checkpoint_every=10)
+
+
+def test_an_adaptive_weight_falls_with_the_gap_and_stays_at_nothing_once_overtaken(study, tmp_path):
+    """The teacher is overtaken, as it has had 20 steps and the student has 40."""
+    run = adaptive(study)
+    record = pretrain(run, directory=tmp_path)
+    history = pd.read_csv(tmp_path / "history.csv")
+    corpus = load_corpus(run.corpus_directory)
+    teacher = masked_lm_loss(
+        load_model(run.teacher_directory), corpus.tokens("heldout"), corpus.vocabulary,
+        sequences=run.train["evaluate_sequences"], train=run.train,
+    )  # fmt: skip
+    gaps = (history.heldout_loss - teacher).clip(lower=0)
+    expected = 2.0 * (gaps / gaps[0]).cummin().shift()  # a row's weight is of the row before
+    np.testing.assert_allclose(history.soft_weight.iloc[1:], expected.iloc[1:], rtol=1e-5)
+    silent = history.soft_weight == 0
+    assert silent.any() and not silent.iloc[1]
+    assert history.teacher_flops[silent].nunique() == 1
+    assert history.soft[silent].isna().all()
+    assert record["teacher_flops"] == history.teacher_flops.iloc[-1]
+
+
+def test_an_adaptive_run_that_was_stopped_ends_with_the_same_bytes(study, tmp_path, monkeypatch):
+    run = adaptive(study)
+    pretrain(run, directory=tmp_path / "whole")
+    step = training._Job._one_step
+
+    def stop(job, at, *args, **kwargs):
+        if at == 23:
+            raise KeyboardInterrupt
+        return step(job, at, *args, **kwargs)
+
+    monkeypatch.setattr(training._Job, "_one_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(run, directory=tmp_path / "stopped")
+    monkeypatch.undo()
+    pretrain(run, directory=tmp_path / "stopped")
+    assert bytes_of(tmp_path / "stopped") == bytes_of(tmp_path / "whole")
+
+
 def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(study, tmp_path):
     run = changed(resolve("normal", 0, study), steps=1, log_every=1, evaluate_every=1, keep=[])
     norms = []

@@ -1,0 +1,195 @@
+"""What does each finding of the extended grid look like?
+
+As `dwt.plots`: functions of tables that draw on the axes they are given, with titles computed from
+the same numbers as the marks.
+"""
+
+import math
+import textwrap
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from dwt import evidence
+from dwt.answers import say_break_even, side
+from dwt.look import beside, headline, how_sure, mean_and_seeds, styles
+from dwt.stats import paired, signed
+
+LOSS = "held-out loss (nats per masked token)"
+WEIGHTS = "0", "1", "4", "4 to 1", "4 to 0"  # from silent to loud, then those that fall
+ROUTE_STYLES = dict(
+    zip(evidence.ROUTES, styles(["scratch", "normal", "very-weak"]).values(), strict=True)
+)
+
+
+def squares(rows, axes, *, level=0.95):
+    """Loss against the schedule of the soft weight, from either start, a panel a teacher.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `dwt.evidence.crossed`.
+    """
+    look = dict(zip(("random", "remapped"), styles(["normal", "remapped"]).values(), strict=True))
+    for axis, (teacher, cells) in zip(axes, rows.groupby("teacher", sort=False), strict=True):
+        order = [weight for weight in WEIGHTS if weight in {*cells["weight"]}]
+        for start, style in look.items():
+            wide = cells[cells["start"] == start].pivot(
+                index="seed", columns="weight", values="heldout_loss"
+            )[order]
+            axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
+            for x, weight in enumerate(order):
+                mean_and_seeds(axis, pd.Series(float(x), wide.index), wide[weight], style, level)
+            axis.annotate(start, (0, wide.mean().iloc[0]), (0, 9), textcoords="offset points",
+                          color=style.color)  # fmt: skip
+        best = cells.groupby(["weight", "start"])["heldout_loss"].mean().idxmin()
+        axis.set_xticks(range(len(order)), [weight.replace(" to ", "→") for weight in order])
+        axis.set(xlabel="weight of the soft loss", xlim=(-0.4, len(order) - 0.6))
+        headline(axis, f"{teacher}: lowest with weight {best[0]} from a {best[1]} start "
+                       f"({cells['seed'].nunique()} seeds)")  # fmt: skip
+    axes[0].set_ylabel(LOSS)
+
+
+def gain_by_route(points, axis, *, level=0.95):
+    """Gain of the soft loss against the teacher's gap, a marker for each route to it."""
+    line, off = evidence.one_curve(points, level=level)
+    xs = np.array([points["gap"].min(), points["gap"].max()])
+    axis.axhline(0, color="0.4", lw=0.8)
+    axis.plot(xs, line.intercept + line.slope.mean * xs, color="0.6", lw=1, zorder=1)
+    if math.isfinite(line.low) and math.isfinite(line.high):
+        axis.axvspan(line.low, line.high, color="0.92", zorder=0)
+    for arm, seeds in points.groupby("arm", sort=False):
+        style = ROUTE_STYLES[seeds["route"].iloc[0]]
+        mean_and_seeds(axis, seeds["gap"], seeds["gain"], style, level)
+        where = (seeds["gap"].mean(), seeds["gain"].mean())
+        axis.annotate(arm, where, color=style.color, fontsize=7, **beside("left"))
+    for route, style in ROUTE_STYLES.items():
+        if (points["route"] == route).any():
+            axis.plot([], [], style.marker, color=style.color, label=route)
+    axis.legend(frameon=False, loc="lower left")
+    axis.set(xlabel="teacher's loss − student's without it (nats)", ylabel="gain (nats)")
+    apart = [route for route, d in off.items() if d.low > 0 or d.high < 0]
+    said = f"; off the line: {', '.join(apart)}" if apart else "; no route is off the line"
+    headline(axis, say_break_even(line, points) + said)
+
+
+def gains(table, axis, *, against="alone", level=0.95):
+    """A mean and interval a row, best first; `table` of `dwt.evidence.gains`."""
+    table = table.sort_values("mean", ascending=False, kind="stable")
+    axis.axvline(0, color="0.4", lw=0.8)
+    look = styles(table["arm"])
+    for y, row in enumerate(table.itertuples()):
+        style = look[row.arm]
+        axis.plot([row.low, row.high], [y, y], color=style.color)
+        axis.plot(row.mean, y, style.marker, color=style.color, mec="w", ms=7)
+    axis.set_yticks(range(len(table)), table["arm"])
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.set_xlabel(f"gain over {against} (nats)")
+    helps, harms = table[table["low"] > 0]["arm"], table[table["high"] < 0]["arm"]
+    said = [f"{verb}: {', '.join(arms)}" for verb, arms in (("help", helps), ("harm", harms))
+            if len(arms)]  # fmt: skip
+    words = "; ".join(said).capitalize() or "None is told from no gain"
+    headline(axis, f"{words} {how_sure(int(table['n'].max()), level)}")
+
+
+def poor_teachers(table, axes, *, level=0.95):
+    """Gain over (soft weight, temperature), a panel a teacher.
+
+    Parameters
+    ----------
+    table : DataFrame
+        teacher, soft_weight, temperature, mean, low, high, n.
+    """
+    limit = table["mean"].abs().max()
+    for axis, (teacher, of_teacher) in zip(axes, table.groupby("teacher", sort=False), strict=True):
+        by = dict(index="temperature", columns="soft_weight")
+        mean = of_teacher.pivot(**by, values="mean")
+        low, high = (of_teacher.pivot(**by, values=name) for name in ("low", "high"))
+        words = mean.map(signed) + "\n[" + low.map(signed) + ", " + high.map(signed) + "]"
+        sns.heatmap(mean, annot=words, fmt="", cmap="vlag_r", center=0, vmin=-limit, vmax=limit,
+                    cbar=False, ax=axis, annot_kws={"fontsize": 7})  # fmt: skip
+        axis.set(xlabel="weight of the soft loss", ylabel="temperature")
+        best = of_teacher.loc[of_teacher["mean"].idxmax()]
+        helps = (of_teacher["low"] > 0).sum()
+        headline(
+            axis,
+            f"{teacher}: best {signed(best['mean'])} at weight {best['soft_weight']:g}, "
+            f"temperature {best['temperature']:g}; {helps} of {len(of_teacher)} settings help "
+            f"{how_sure(int(of_teacher['n'].max()), level)}",
+        )
+
+
+def at_equal_flops(compared, budgets, arms, axis, *, level=0.95):
+    """Losses against operations: the student alone at its budgets, and each arm where it cost."""
+    look = styles(["scratch", *arms])
+    mean = budgets.groupby("arm")[["flops", "loss"]].mean().sort_values("flops")
+    axis.plot(mean["flops"], mean["loss"], color=look["scratch"].color, zorder=1)
+    for _, seeds in budgets.groupby("arm", sort=False):
+        mean_and_seeds(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
+    axis.annotate("alone", (mean["flops"].iloc[-1], mean["loss"].iloc[-1]), **beside("left"))
+    said = []
+    for arm in arms:
+        seeds = compared[compared["arm"] == arm].dropna()
+        if seeds.empty:
+            continue
+        mean_and_seeds(axis, seeds["flops"], seeds["loss"], look[arm], level)
+        axis.annotate(arm, (seeds["flops"].mean(), seeds["loss"].mean()), color=look[arm].color,
+                      **beside("left"))  # fmt: skip
+        d = paired(seeds["difference"], 0 * seeds["difference"], level=level)
+        said.append(f"{arm} {side(d, better='wins', worse='loses', unclear='undecided')} {d.brief}")
+    axis.set_xscale("log")
+    axis.set(xlabel="operations of training", ylabel=LOSS)
+    headline(axis, f"At equal operations: {'; '.join(said)}")
+
+
+def weights_over_training(curves, arms, axis):
+    """The soft weight at each logged step, every seed: what an adaptive schedule decided."""
+    look = styles(["normal", *arms])
+    for arm in arms:
+        for _, seed in curves[curves["arm"] == arm].dropna(subset=["soft_weight"]).groupby("seed"):
+            axis.plot(seed["step"], seed["soft_weight"], color=look[arm].color,
+                      ls=look[arm].linestyle, lw=1)  # fmt: skip
+        axis.plot([], [], color=look[arm].color, ls=look[arm].linestyle, label=arm)
+    axis.legend(frameon=False)
+    axis.set(xlabel="step", ylabel="weight of the soft loss")
+
+
+def gain_by_token(tokens, axis, *, level=0.95):
+    """Gain by frequency band, apart where the teacher's first guess was right and where wrong.
+
+    Parameters
+    ----------
+    tokens : DataFrame
+        One arm of `dwt.tokens.gains_by_token`.
+    """
+    tokens = tokens.assign(gain=tokens["loss_without"] - tokens["loss"])
+    bands = [*dict.fromkeys(tokens.sort_values("band", key=_first_rank)["band"])]
+    axis.axhline(0, color="0.4", lw=0.8)
+    for right, style, shift in ((True, styles(["normal"])["normal"], -0.12),
+                                (False, styles(["strong"])["strong"], 0.12)):  # fmt: skip
+        for x, band in enumerate(bands):
+            of_band = tokens["band"] == band
+            seeds = tokens[of_band & (tokens["teacher_right"] == right)].set_index("seed")["gain"]
+            mean_and_seeds(axis, pd.Series(x + shift, seeds.index), seeds, style, level)
+        words = "teacher right" if right else "teacher wrong"
+        axis.plot([], [], style.marker, color=style.color, label=words)
+    axis.legend(frameon=False)
+    axis.set_xticks(range(len(bands)), bands)
+    axis.set(xlabel="rank of the true token in the training text", ylabel="gain (nats)")
+    arm, without = tokens["arm"].iloc[0], tokens["against"].iloc[0]
+    by_side = {}
+    for right, rows in tokens.groupby("teacher_right"):
+        sums = (rows["gain"] * rows["tokens"]).groupby(rows["seed"]).sum()
+        mean = sums / rows.groupby("seed")["tokens"].sum()
+        by_side[right] = paired(mean, 0 * mean, level=level)
+    axis.set_title(
+        textwrap.fill(
+            f"{arm} over {without}: {by_side[True].brief} where the teacher is right, "
+            f"{by_side[False].brief} where it is wrong {how_sure(by_side[True].n, level)}", 60
+        )  # fmt: skip
+    )
+
+
+def _first_rank(bands):
+    return bands.str.partition("-")[0].astype(int)
