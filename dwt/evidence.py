@@ -17,6 +17,8 @@ from dwt.results import extended
 from dwt.spent import alone, at_equal_flops
 from dwt.stats import break_even, paired
 
+SILENT = "weight 0"
+LEVELS = {"weight": SILENT, "start": "random"}  # what the factorial compares with
 ROUTES = "smaller teacher", "less trained teacher", "longer student"
 
 
@@ -54,11 +56,11 @@ def gap_points(params) -> pd.DataFrame:
         key = (run.teacher, run.steps, run.seed) if remapped else (run.steps, run.seed)
         without = (copied if remapped else random)[key]
         teacher = models.loc[(run.teacher, run.seed)]
-        longer, less = run.steps > usual, teacher["steps"] < usual
+        route = 2 if run.steps > usual else int(teacher["steps"] < usual)
         rows.append(
             {
                 "arm": run.arm, "seed": run.seed, "teacher": run.teacher,
-                "start": "remapped" if remapped else "random", "route": ROUTES[2 * longer or less],
+                "start": "remapped" if remapped else "random", "route": ROUTES[route],
                 "gap": teacher["heldout_loss"] - without, "gain": without - run.heldout_loss,
             }
         )  # fmt: skip
@@ -108,10 +110,10 @@ def _brief(found):
 
 
 def weight_label(weight) -> str:
-    """A soft weight as an axis shows it: "4", "4 to 1"."""
+    """A soft weight in words: "weight 4", "weight 4 to 1"."""
     if isinstance(weight, dict):
-        return f"{weight['from']:g} to {weight['to']:g}"
-    return f"{weight:g}"
+        return f"weight {weight['from']:g} to {weight['to']:g}"
+    return f"weight {weight:g}"
 
 
 def crossed(params) -> pd.DataFrame:
@@ -123,7 +125,7 @@ def crossed(params) -> pd.DataFrame:
     runs = [resolve(name, params.seeds[0], params) for name in arms_of(params, "factorial")]
     students = [run for run in runs if run.kind == "student"]
     for teacher in dict.fromkeys(run.teacher for run in students):
-        cells = {("0", "random"): "scratch"}
+        cells = {(SILENT, "random"): "scratch"}
         for run in students:
             if run.teacher == teacher:
                 start = "remapped" if run.remap else "random"
@@ -138,9 +140,8 @@ def crossed(params) -> pd.DataFrame:
 
 def effects_by_teacher(rows, *, level=0.95) -> pd.DataFrame:
     """`dwt.factorial.effects` of weight and start for each teacher of `crossed`."""
-    levels = {"weight": "0", "start": "random"}
     tables = {
-        teacher: factorial.effects(of_teacher, factors=levels, level=level)
+        teacher: factorial.effects(of_teacher, factors=LEVELS, level=level)
         for teacher, of_teacher in rows.groupby("teacher", sort=False)
     }
     return pd.concat(tables, names=["teacher"]).reset_index("teacher").reset_index(drop=True)

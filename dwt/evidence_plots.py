@@ -17,7 +17,7 @@ from dwt.look import beside, headline, how_sure, mean_and_seeds, styles
 from dwt.stats import paired, signed
 
 LOSS = "held-out loss (nats per masked token)"
-WEIGHTS = "0", "1", "4", "4 to 1", "4 to 0"  # from silent to loud, then those that fall
+WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]  # silent, loud, falling
 ROUTE_STYLES = dict(
     zip(evidence.ROUTES, styles(["scratch", "normal", "very-weak"]).values(), strict=True)
 )
@@ -44,9 +44,9 @@ def squares(rows, axes, *, level=0.95):
             axis.annotate(start, (0, wide.mean().iloc[0]), (0, 9), textcoords="offset points",
                           color=style.color)  # fmt: skip
         best = cells.groupby(["weight", "start"])["heldout_loss"].mean().idxmin()
-        axis.set_xticks(range(len(order)), [weight.replace(" to ", "→") for weight in order])
+        axis.set_xticks(range(len(order)), [w[7:].replace(" to ", "→") for w in order])
         axis.set(xlabel="weight of the soft loss", xlim=(-0.4, len(order) - 0.6))
-        headline(axis, f"{teacher}: lowest with weight {best[0]} from a {best[1]} start "
+        headline(axis, f"{teacher}: lowest with {best[0]} from a {best[1]} start "
                        f"({cells['seed'].nunique()} seeds)")  # fmt: skip
     axes[0].set_ylabel(LOSS)
 

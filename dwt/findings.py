@@ -160,17 +160,17 @@ def claim_rows(claims, runs, curves, *, level=0.95, equal_flops=None) -> pd.Data
     """
     rows = []
     for name, claim in claims.items():
-        at = claim.at < 1
+        at, both = claim.at < 1, curves[curves["arm"].isin([claim.arm, claim.against])]
         if claim.measure == "equal_flops_loss":
             pair = equal_flops[[claim.arm]].assign(rival=0.0).dropna()
         else:
-            of = losses_at(curves, claim.at, claim.measure) if at else losses(runs, claim.measure)
+            of = losses_at(both, claim.at, claim.measure) if at else losses(runs, claim.measure)
             pair = of[[claim.arm, claim.against]].dropna()
         found = paired(pair.iloc[:, 0], pair.iloc[:, 1], level=level)
         rows.append({"claim": name, **claim.model_dump(), **asdict(found)})
         rows[-1] |= {"found": str(found), "verdict": verdict(found, claim.expect)}
         steps = runs.loc[runs["arm"] == claim.arm, "steps"].max()
-        rows[-1]["step"] = step_at(curves, claim.at) if at else int(steps)
+        rows[-1]["step"] = step_at(both, claim.at) if at else int(steps)
     columns = [
         "claim",
         *Claim.model_fields,

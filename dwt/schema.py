@@ -114,20 +114,12 @@ class Claim(Section):
         return self
 
 
-class More(Section):
-    """More seeds of some models and arms of the study."""
-
-    seeds: list[Count] = []
-    models: list[str] = []
-    arms: list[str] = []
-
-
 class Evidence(Section):
     """The extended grid of `make evidence`: models, arms and seeds beyond those of the study."""
 
+    seeds: list[Count] = []  # further ones of every model and arm of the study
     models: dict[Name, Model] = {}
     arms: dict[Name, Arm] = {}
-    more: More = More()
     analyses: dict[str, list[str]] = {}
     claims: dict[str, Claim] = {}
 
@@ -182,16 +174,15 @@ class Params(Section):
     def grid_of(self, name, seed) -> str:
         """Where a run belongs: "study", or "evidence", the extended grid."""
         further = name in self.evidence.models or name in self.evidence.arms
-        again = seed in self.evidence.more.seeds and seed not in self.seeds
+        again = seed in self.evidence.seeds and seed not in self.seeds
         return "evidence" if further or again else "study"
 
     def runs_of(self, grid) -> list[tuple[str, int]]:
         """(name, seed) of every run that a grid declares, models first."""
         if grid == "study":
             return [(name, seed) for name in self.names() for seed in self.seeds]
-        extended, more = self.evidence, self.evidence.more
-        pairs = [(name, seed) for name in extended.models for seed in self.seeds]
-        again = [seed for seed in more.seeds if seed not in self.seeds]
-        pairs += [(name, seed) for name in more.models for seed in again]
-        pairs += [(name, seed) for name in extended.arms for seed in self.seeds]
-        return pairs + [(name, seed) for name in more.arms for seed in again]
+        again = [seed for seed in self.evidence.seeds if seed not in self.seeds]
+        pairs = [(name, seed) for name in self.evidence.models for seed in self.seeds]
+        pairs += [(name, seed) for name in self.models for seed in again]
+        pairs += [(name, seed) for name in self.evidence.arms for seed in self.seeds]
+        return pairs + [(name, seed) for name in self.arms for seed in again]

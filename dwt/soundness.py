@@ -75,18 +75,6 @@ def _extended(params):
                     f"evidence.analyses.{analysis}: '{name}' is not an arm; "
                     f"choose from {allowed(everything)}"
                 )
-    for kind in ("models", "arms"):
-        for name in getattr(params.evidence.more, kind):
-            if name not in getattr(params, kind):
-                yield (
-                    f"evidence.more.{kind}: '{name}' is not one of {kind}; "
-                    f"choose from {allowed(getattr(params, kind))}"
-                )
-    more = params.evidence.more
-    for name in more.arms:
-        teacher = params.arms[name].teacher if name in params.arms else None
-        if teacher in params.models and teacher not in more.models:
-            yield f"evidence.more.models: '{teacher}', the teacher of '{name}', is missing"
 
 
 def _twice(params):

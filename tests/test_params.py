@@ -148,15 +148,9 @@ BAD = {
     "equal operations in the study": (
         ["claims", "weak-helps", "measure"], "equal_flops_loss",
         r"weak-helps\.measure: .*evidence"),
-    "more seeds without the teacher": (
-        ["evidence", "more", "models"], ["scratch"],
-        r"more\.models: 'weak-teacher', the teacher of"),
-    "more seeds of what is no arm": (
-        ["evidence", "more", "arms"], ["nromal"],
-        r"evidence\.more\.arms: 'nromal'"),
     "no budget": (["evidence", "arms", "normal-2x", "budget"], 0, r"normal-2x\.budget"),
     "unknown keys of the extended grid": (
-        ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: models, arms, more"),
+        ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: seeds, models, arms"),
     "heads that do not divide": (
         ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
@@ -285,7 +279,7 @@ def test_the_extended_grid_lies_beside_the_study_and_reads_its_teachers():
     params = load_params(ROOT / "params.yaml")
     folder = lambda run: run.directory.relative_to(ROOT).parts[1:]  # noqa: E731
     taught = lambda run: run.teacher_directory.relative_to(ROOT).parts[1:]  # noqa: E731
-    more = params.evidence.more.seeds[0]
+    more = params.evidence.seeds[0]
     study, arm, again = (
         resolve(*each, params) for each in (("normal", 0), ("normal-half", 0), ("normal", more))
     )

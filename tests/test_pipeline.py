@@ -17,7 +17,11 @@ from dwt.notebook import clean
 from dwt.pipeline import cause, default_jobs
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+EVIDENCE = yaml.safe_load((ROOT / "evidence" / "dvc.yaml").read_text())["stages"]
+EVERY = {**DVC, **{f"evidence: {name}": stage for name, stage in EVIDENCE.items()}}
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+ANALYSES = [name for name, stage in EVERY.items()
+            if name.startswith("evidence") and "-${scale}.ipynb --no-" in stage["cmd"]]  # fmt: skip
 FACTORS = ("teacher-quality", "loss-weight", "parameter-remapping", "summary")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -135,7 +139,7 @@ def test_one_word_switches_the_scale_and_going_back_runs_nothing(graph):
 
 
 def test_every_stage_that_knows_the_scale_has_it_in_its_name():
-    for name, stage in DVC.items():
+    for name, stage in EVERY.items():
         rest = {key: value for key, value in stage.items() if key != "matrix"}
         if "${scale}" in json.dumps(rest):
             assert next(iter(stage["matrix"].items())) == ("scale", ["${scale}"]), name
@@ -143,9 +147,9 @@ def test_every_stage_that_knows_the_scale_has_it_in_its_name():
 
 def test_every_dependency_exists_or_is_made_by_a_stage():
     outs = {(out if isinstance(out, str) else next(iter(out)))
-            for stage in DVC.values() for out in stage["outs"]}  # fmt: skip
+            for stage in EVERY.values() for out in stage["outs"]}  # fmt: skip
     made = {re.sub(r"\$\{item\.\w+\}", "*", out) for out in outs}
-    for name, stage in DVC.items():
+    for name, stage in EVERY.items():
         for dep in stage["deps"]:
             flat = re.sub(r"\$\{item\.\w+\}", "*", dep)
             known = any(out == flat or out.startswith(flat + "/") or flat.startswith(out + "/")
@@ -154,7 +158,7 @@ def test_every_dependency_exists_or_is_made_by_a_stage():
 
 
 def test_every_parameter_passed_exists_in_the_notebook():
-    for stage in DVC.values():
+    for stage in EVERY.values():
         if "papermill" in stage["cmd"]:
             name = re.search(r"build/(notebooks/\S+\.ipynb)", stage["cmd"])[1]
             passed = set(re.findall(r"-[rpf] (\w+)", stage["cmd"]))
@@ -162,14 +166,16 @@ def test_every_parameter_passed_exists_in_the_notebook():
 
 
 def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
-    for stage in DVC.values():
+    for stage in EVERY.values():
         for flag, name in re.findall(r"papermill.*? -(\w) (\w+)", stage["cmd"]):
             assert (flag, name) in {("r", "arm"), ("p", "seed")}
 
 
 def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
-    for name in ("corpus", "standalone", "student", "teachers"):
-        deps = DVC[name]["deps"]
+    training = [DVC[name] for name in ("corpus", "standalone", "student", "teachers")]
+    more = ("standalone", "more-standalone", "student", "more-student", "teachers")
+    for stage in [*training, *(EVIDENCE[name] for name in more)]:
+        deps = stage["deps"]
         drawing = {
             f"dwt/{name}.py" for name in ("answers", "findings", "look", "plots", "score_plots")
         }
@@ -192,16 +198,22 @@ def test_stages_depend_on_every_module_that_can_change_their_numbers():
         "evaluate-standalone": "evaluate", "evaluate-student": "evaluate",
         "evaluate-baseline": "evaluate", "collect": "results", "scales": "scales",
         **dict.fromkeys(FACTORS, "plots score_plots"),
+        "evidence: standalone": "train", "evidence: more-standalone": "train",
+        "evidence: student": "train", "evidence: more-student": "train",
+        "evidence: collect": "results", "evidence: tokens": "tokens",
+        **dict.fromkeys(ANALYSES, "evidence_answers evidence_plots plots"),
     }  # fmt: skip
     imported = {module: imported_by(module) for module in {*uses.values()}}
     for stage, module in uses.items():
         # params.yaml is followed by its keys; a progress line changes no number.
         needed = imported[module] - {"params", "schema", "settings", "soundness", "progress"}
+        if module == "tokens":  # it reads finished runs, and writes as every table is written
+            needed = {"batches", "engine", "heldout", "machine", "models", "tokens"}
         if module == "train":  # what makes the corpus is followed by the corpus
             needed -= imported["corpus"] - {"batches"}
         if module == "evaluate":  # so too, but tasks are cut with prose and vocabulary
             needed -= imported["corpus"] - {"batches", "prose", "vocabulary"}
-        missing = {f"dwt/{name}.py" for name in needed} - {*DVC[stage]["deps"]}
+        missing = {f"dwt/{name}.py" for name in needed} - {*EVERY[stage]["deps"]}
         assert not missing, f"dvc.yaml, {stage}: deps lack {', '.join(sorted(missing))}"
 
 

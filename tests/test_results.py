@@ -39,9 +39,9 @@ def write_run(params, arm, seed, noise=0.001):
     )  # fmt: skip
     history.to_csv(run.directory / "history.csv", index=False)
     content = dict(
-        kind=run.kind, arm=arm, seed=seed, **settings, parameters=10, steps=100, tokens=6400,
-        student_flops=60000, teacher_flops=10000 if taught else 0, heldout_loss=loss,
-        out_of_domain_loss=loss + 1, seconds=12.3,
+        kind=run.kind, arm=arm, seed=seed, **settings, parameters=10, tokens=6400,
+        steps=run.train["steps"], student_flops=60000, teacher_flops=10000 if taught else 0,
+        heldout_loss=loss, out_of_domain_loss=loss + 1, seconds=12.3,
     )  # fmt: skip
     (run.directory / "run.json").write_text(json.dumps(content))
 
