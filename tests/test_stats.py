@@ -39,6 +39,24 @@ def test_sign_flip_p_counts_every_pattern_of_signs():
     assert paired(d, np.zeros(7)).p == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("n", range(2, 9))
+def test_sign_flip_p_is_that_of_exact_enumeration_and_not_below_two_in_two_to_the_n(n):
+    signs = np.array([*itertools.product([-1, 1], repeat=n)])
+    for effect in (0, 0.5, 5):
+        for d in rng(n).normal(effect, 1, size=(5, n)):
+            expected = np.mean(np.abs(signs @ d) >= abs(d.sum()) - 1e-12)
+            assert paired(d, np.zeros(n)).p == pytest.approx(expected)
+            assert expected >= 2 / 2**n
+
+
+def test_without_an_effect_sign_flip_p_is_at_most_alpha_no_more_often_than_alpha():
+    n = 6
+    size = np.abs(rng(11).normal(size=n))
+    p = [paired(size * signs, np.zeros(n)).p for signs in itertools.product([-1, 1], repeat=n)]
+    for alpha in (2 / 2**n, 0.05, 0.1, 0.25, 0.5, 1.0):  # every sign pattern is as likely
+        assert np.mean(np.array(p) <= alpha + 1e-12) <= alpha
+
+
 def test_three_seeds_cannot_have_a_p_below_a_quarter():
     assert paired([1.0, 1.1, 1.2], [0, 0, 0]).p == 2 / 2**3
 
@@ -67,8 +85,9 @@ def test_series_of_different_seeds_are_refused():
         paired(pd.Series([1.0, 2.0], [0, 1]), pd.Series([1.0, 2.0], [0, 2]))
 
 
-def test_the_detectable_effect_is_found_four_times_in_five():
-    generator, n, sigma = rng(1), 5, 0.3
+@pytest.mark.parametrize("n", [3, 6, 10])
+def test_the_detectable_effect_is_found_four_times_in_five(n):
+    generator, sigma = rng(1), 0.3
     effect = paired(generator.normal(size=n), np.zeros(n))
     effect = effect.detectable / np.std(effect.differences, ddof=1) * sigma
     draws = generator.normal(effect, sigma, size=(4000, n))
@@ -76,10 +95,11 @@ def test_the_detectable_effect_is_found_four_times_in_five():
     assert found.mean() == pytest.approx(0.8, abs=0.03)
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says():
-    draws = rng(2).normal(0.1, 0.5, size=(1000, 3))
-    inside = [d.low < 0.1 < d.high for d in (paired(row, [0, 0, 0]) for row in draws)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.025)
+@pytest.mark.parametrize("n", [3, 6, 10])
+def test_the_95_percent_interval_covers_the_true_effect_in_93_to_97_percent_of_2000_simulations(n):
+    draws = rng(n).normal(0.1, 0.5, size=(2000, n))
+    inside = [d.low < 0.1 < d.high for d in (paired(row, np.zeros(n)) for row in draws)]
+    assert 0.93 <= np.mean(inside) <= 0.97
 
 
 @pytest.mark.parametrize(
