@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dwt import measures
+from dwt.bootstrap import hierarchical
 from dwt.params import Claim
 from dwt.results import ResultsError, table
 from dwt.stats import (
@@ -186,23 +187,28 @@ def claims_in_scores(params) -> pd.DataFrame:
     """The comparisons of the claims at the last step, by GLUE mean and BLiMP where scored.
 
     No verdicts: the rule of params.yaml is on losses. Above zero `arm` is better than `against`.
+    Intervals are `dwt.bootstrap.hierarchical`'s, over seeds and, in them, fine-tuning seeds; tasks
+    are taken as given.
 
     Returns
     -------
     DataFrame
         claim, statement, paper, arm, against, measure, mean, low, high, n.
     """
-    shown = measures.headlines(table("scores", params))
-    shown = shown[shown["task"].isin([measures.GLUE_MEAN, measures.BLIMP])]
+    scores = table("scores", params)
+    shown = measures.headlines(scores).drop_duplicates(["task", "metric"])
+    rows_of = {measures.GLUE_MEAN: measures.glue_trials(scores),
+               measures.BLIMP: scores[scores["task"] == measures.BLIMP]}  # fmt: skip
     columns = ["claim", "statement", "paper", "arm", "against", "measure"]
     columns += ["mean", "low", "high", "n"]
     rows = []
-    for (task, metric), of_task in shown.groupby(["task", "metric"], sort=False):
-        wide = measures.by_seed(of_task)
+    for task, metric in shown.loc[shown["task"].isin([*rows_of]), ["task", "metric"]].values:
+        by_arm = dict(list(rows_of[task].groupby("arm")))
         for name, claim in params.claims.items():
             if claim.at == 1:
-                d = paired(wide[claim.arm], wide[claim.against], level=params.verdict.level)
-                values = {"claim": name, **claim.model_dump(), **asdict(d)}
+                arms = by_arm[claim.arm], by_arm[claim.against]
+                found = hierarchical(*arms, level=params.verdict.level)
+                values = {"claim": name, **claim.model_dump(), **asdict(found)}
                 values["measure"] = f"{task} ({metric})"
                 rows.append({column: values[column] for column in columns})
     return pd.DataFrame(rows, columns=columns)

@@ -39,6 +39,15 @@ def glue_mean(scores) -> pd.DataFrame:
     return rows.assign(task=GLUE_MEAN, metric=f"{count} of {len(GLUE)} tasks", tuned=True)
 
 
+def glue_trials(scores) -> pd.DataFrame:
+    """As `glue_tasks`, but one score for each fine-tuning seed, of the tasks in the GLUE mean."""
+    rows = scores[scores["task"].isin(GLUE) & (scores["kind"] != "baseline")]
+    units = [*RUN, "task", "finetune_seed"]
+    trials = rows.groupby(units, sort=False)["score"].mean().reset_index()
+    met = trials.groupby("task")["arm"].nunique()
+    return trials[trials["task"].isin(met.index[met == trials["arm"].nunique()])]
+
+
 def pairs_mean(scores) -> pd.DataFrame:
     """The mean over the corpus's own kinds of minimal pairs, BLiMP apart."""
     own = (scores["metric"] == "minimal-pair accuracy") & ~scores["task"].str.startswith(BLIMP)
