@@ -1,4 +1,4 @@
-# make study | make test | make lab | make bench: each makes its own .venv first.
+# make study | make report | make test | make lab | make bench: each makes its own .venv first.
 PYTHON ?= python3
 # Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
@@ -8,10 +8,16 @@ ready := .venv/.ready
 # JupyterLab does not start for root, as in a container, unless told that this is meant.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study test lab bench clean
+.PHONY: study report test lab bench clean
 
 study: $(ready)
 	@python -m dwt.pipeline $(JOBS)
+
+# A clone has the tables but neither executed notebooks nor, perhaps, any run: no other stage is asked.
+report: $(ready)
+	@dvc repro --quiet source
+	@dvc repro --single-item report
+	@echo "Open report/index.html in a browser."
 
 test: $(ready)
 	ruff check .
@@ -32,4 +38,4 @@ $(ready): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build/notebooks executed/*.ipynb data/smoke runs/smoke results/smoke
+	rm -rf .venv build/notebooks build/report report executed/*.ipynb data/smoke runs/smoke results/smoke
