@@ -1,4 +1,4 @@
-# make study | evidence | test | lab | bench: each makes its own .venv first.
+# make study | evidence | report | test | lab | bench: each makes its own .venv first.
 PYTHON ?= python3
 # Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
 JOBS ?=
@@ -8,7 +8,7 @@ ready := .venv/.ready
 # JupyterLab does not start for root, as in a container, unless told that this is meant.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study evidence test lab bench clean
+.PHONY: study evidence report test lab bench clean
 
 study: $(ready)
 	@python -m dwt.pipeline $(JOBS)
@@ -16,6 +16,12 @@ study: $(ready)
 # The extended grid, after the study, whose runs it reads.
 evidence: study
 	@python -m dwt.pipeline evidence $(JOBS)
+
+# A clone has the tables but neither executed notebooks nor, perhaps, any run: no other stage is asked.
+report: $(ready)
+	@dvc repro --quiet source
+	@dvc repro --single-item evidence/dvc.yaml:report
+	@echo "Open report/index.html in a browser."
 
 test: $(ready)
 	ruff check .
@@ -36,4 +42,4 @@ $(ready): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build/notebooks executed/*.ipynb data/smoke runs/smoke results/smoke
+	rm -rf .venv build/notebooks build/report report executed/*.ipynb data/smoke runs/smoke results/smoke

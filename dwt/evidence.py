@@ -19,6 +19,10 @@ from dwt.stats import break_even, paired
 
 SILENT = "weight 0"
 LEVELS = {"weight": SILENT, "start": "random"}  # what the factorial compares with
+NOTEBOOKS = (
+    "4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "9-gap", "10-factorial",
+    "11-controls", "12-compute", "14-ledger",
+)  # fmt: skip
 ROUTES = "smaller teacher", "less trained teacher", "longer student"
 
 
@@ -165,7 +169,8 @@ def ledger(params) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `dwt.findings.claims`, with `figure`: where to see it, in results/<scale>.
+        As `dwt.findings.claims`, with `figure`, in results/<scale>, and the `notebook` that
+        explains it.
     """
     runs, curves = (extended(name, params) for name in ("runs", "curves"))
     claims = params.claims | params.evidence.claims
@@ -174,7 +179,15 @@ def ledger(params) -> pd.DataFrame:
     )
     table = claim_rows(claims, runs, curves, level=params.verdict.level, equal_flops=equal)
     table["figure"] = [_figure(params, claim) for claim in claims.values()]
+    table["notebook"] = [_notebook(figure) for figure in table["figure"]]
     return table
+
+
+def _notebook(figure):
+    """The notebook that draws a figure: stopping.svg is one of 12-compute's."""
+    name = {"stopping": "compute", "poor-teachers": "controls", "claims": "ledger"}
+    stem = figure.rpartition("/")[2].removesuffix(".svg")
+    return next(n for n in NOTEBOOKS if n.partition("-")[2] == name.get(stem, stem))
 
 
 def _figure(params, claim):

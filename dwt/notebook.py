@@ -58,19 +58,23 @@ def clean_all(source, target):
         nbformat.write(clean(notebook), target / path.name)
 
 
-def provenance(params):
-    """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
+def revision(root) -> str:
+    """What git calls the state of a folder's files."""
     describe = ["git", "describe", "--always", "--dirty"]
     try:
-        git = subprocess.run(describe, cwd=params.root, capture_output=True, text=True)
-        revision = git.stdout.strip() or "not a git checkout"
+        git = subprocess.run(describe, cwd=root, capture_output=True, text=True)
     except OSError:
-        revision = "unknown (no git program)"
+        return "unknown (no git program)"
+    return git.stdout.strip() or "not a git checkout"
+
+
+def provenance(params):
+    """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
     names = ("torch", "transformers", "numpy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     return (
-        f"*Revision {revision}; scale {params.scale}; {len(params.names())} arms x "
+        f"*Revision {revision(params.root)}; scale {params.scale}; {len(params.names())} arms x "
         f"{len(params.seeds)} seeds; Python {platform.python_version()}, {versions}; {device}.*"
     )
 
