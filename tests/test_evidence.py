@@ -187,7 +187,7 @@ def test_poor_teachers_fill_a_square_of_weights_and_temperatures_each(params):
     table = evidence.poor_teachers(params)
     for _, rows in table.groupby("teacher"):
         assert {*zip(rows["soft_weight"], rows["temperature"], strict=True)} == {
-            (w, t) for w in (0.25, 0.5, 1.0) for t in (1.0, 2.0, 4.0)
+            (w, t) for w in (0.25, 1.0) for t in (1.0, 4.0)
         }
 
 
@@ -235,8 +235,8 @@ def test_every_figure_is_drawn_and_says_what_it_shows(params, figure):
         evidence_plots.gains(evidence.gains(params, ["normal", "extremely-weak"]), axes[0])
         assert "Help: normal; harm: extremely-weak" in flat(axes[0])
     elif figure == "poor":
-        evidence_plots.poor_teachers(evidence.poor_teachers(params), axes[:2])
-        assert "best" in flat(axes[1])
+        evidence_plots.poor_teachers(evidence.poor_teachers(params), axes[:1])
+        assert "best" in flat(axes[0])
     elif figure == "flops":
         compared = spent.at_equal_flops(params, runs, "forward")
         evidence_plots.at_equal_flops(compared, spent.alone(runs), ["normal"], axes[0])
