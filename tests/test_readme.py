@@ -17,16 +17,25 @@ LAPTOP = ROOT / "results" / "laptop"
 def claim_row(claim):
     """A claim as the README shows it."""
     found = f"{claim.mean:+.3f} ({claim.low:+.3f} to {claim.high:+.3f})".replace("-", "−")
-    return f"| {claim.statement} | {claim.paper} | {found} | {claim.verdict} |"
+    return f"| {claim.statement} | {claim.paper} | {found} | {claim.n} | {claim.verdict} |"
 
 
-def test_the_claims_table_is_that_of_the_committed_results():
-    rows = [claim_row(claim) for claim in pd.read_csv(LAPTOP / "claims.csv").itertuples()]
-    shown = [line for line in README.splitlines() if line.endswith(" |") and "(" in line]
-    assert rows
-    assert rows == [
-        line for line in shown if re.search(r"(supported|contradicted|undecided) \|$", line)
-    ]
+def test_the_ledger_is_that_of_the_committed_results():
+    ledger = pd.read_csv(LAPTOP / "evidence" / "claims.csv")
+    assert len(ledger) >= 12
+    assert ledger[["low", "high"]].notna().all(axis=None)
+    rows = [claim_row(claim) for claim in ledger.itertuples()]
+    verdicts = r"(supported|contradicted|undecided) \|$"
+    assert rows == [line for line in README.splitlines() if re.search(verdicts, line)]
+
+
+def test_what_the_extended_grid_says_is_its_committed_answer():
+    answer = (LAPTOP / "evidence" / "answer.md").read_text(encoding="utf-8")
+    text = README[README.index("## The extended grid") : README.index("![Gain of the soft loss")]
+    said = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(said) >= 5
+    for line in said:
+        assert line in answer.splitlines()
 
 
 def scale_rows(found):
