@@ -93,7 +93,7 @@ def one_curve(points, *, level=0.95):
     fits = [np.polyfit(x, y, 1) for x, y in zip(gap.values, gain.values, strict=True)]
     fitted = [np.polyval(fit, x) for fit, x in zip(fits, gap.values, strict=True)]
     residual = gain - np.array(fitted)
-    for name in ROUTES:
+    for name in [name for name in ROUTES if name in {*route}]:
         of_route = residual[[arm for arm in residual if route[arm] == name]].mean(axis=1)
         off[name] = paired(of_route, 0 * of_route, level=level)
     return line, off

@@ -79,7 +79,8 @@ def params(tmp_path_factory):
 def test_the_gap_and_the_gain_are_those_the_study_was_made_with(params, start, zero, slope):
     points = evidence.gap_points(params)
     points = points[points["start"] == start]
-    assert {*points["route"]} == {*evidence.ROUTES}
+    wanted = {*evidence.ROUTES} - ({"less trained teacher"} if start == "remapped" else set())
+    assert {*points["route"]} == wanted
     np.testing.assert_allclose(points["gain"], slope * (points["gap"] - zero), atol=0.01)
     line, off = evidence.one_curve(points)
     assert line.gap == pytest.approx(zero, abs=0.03)
@@ -101,8 +102,8 @@ def test_routes_are_told_by_what_made_the_gap(params):
     points = evidence.gap_points(params).drop_duplicates("arm").set_index("arm")
     route = points["route"]
     assert route["normal"] == route["extremely-weak"] == "smaller teacher"
-    assert route["normal-half"] == route["remapped-quarter"] == "less trained teacher"
-    assert route["normal-4x"] == route["remapped-2x"] == "longer student"
+    assert route["normal-half"] == route["normal-quarter"] == "less trained teacher"
+    assert route["normal-4x"] == route["remapped-4x"] == "longer student"
     assert "shuffled" not in points.index and "strong" not in points.index
 
 
@@ -110,7 +111,7 @@ def test_the_factorial_holds_every_cell_once_a_seed(params):
     rows = evidence.crossed(params)
     size = rows.groupby(["teacher", "start"])["weight"].nunique()
     assert size["weak-teacher"].tolist() == [5, 5]
-    assert size["extremely-weak-teacher"].tolist() == [3, 3]
+    assert size["extremely-weak-teacher"].tolist() == [2, 2]
     assert not rows.duplicated(["teacher", "weight", "start", "seed"]).any()
     silent = rows[(rows["weight"] == "weight 0") & (rows["start"] == "random")]
     assert {*silent["arm"]} == {"scratch"}
@@ -187,7 +188,7 @@ def test_poor_teachers_fill_a_square_of_weights_and_temperatures_each(params):
     table = evidence.poor_teachers(params)
     for _, rows in table.groupby("teacher"):
         assert {*zip(rows["soft_weight"], rows["temperature"], strict=True)} == {
-            (w, t) for w in (0.25, 1.0) for t in (1.0, 4.0)
+            (1.0, 1.0), (0.25, 1.0), (1.0, 4.0)
         }
 
 
