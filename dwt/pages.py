@@ -25,7 +25,10 @@ from dwt.results import ResultsError
 
 HERE = Path(__file__).parent
 SITE = HERE / "site"
-TABLES = ("runs.csv", "curves.csv", "scores.csv")  # what the notebooks read
+TABLES = (  # what the notebooks read, of the extended grid where it has run
+    "runs.csv", "curves.csv", "scores.csv", "evidence/runs.csv", "evidence/curves.csv",
+    "evidence/tokens.csv",
+)  # fmt: skip
 WRITERS = {HERE / "pages.py", HERE / "report.py"}  # no notebook uses these modules
 QUIET = ["--log-level=ERROR"]  # a kernel warns of its sockets, which are local
 
@@ -74,7 +77,8 @@ def executed(page, params, scales):
     source = clean(nbformat.read(params.root / "notebooks" / f"{page.name}.ipynb", as_version=4))
     tables = [params.root / "results" / scale / file for scale in scales for file in TABLES
               if page.scale in (None, scale)]  # fmt: skip
-    newest = max(p.stat().st_mtime for p in {*tables, *HERE.glob("*.py")} - WRITERS)
+    read = {*filter(Path.is_file, tables), *HERE.glob("*.py")} - WRITERS
+    newest = max(path.stat().st_mtime for path in read)
     kept = params.root / "build" / "report" / f"{page.stem}.ipynb"
     for file in (params.root / "executed" / f"{page.stem}.ipynb", kept):
         if file.is_file() and file.stat().st_mtime >= newest:

@@ -8,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT, run
 from test_pipeline import FACTORS, dvc, runs_again, tracked_copy
 
@@ -35,6 +36,9 @@ def edit(root, old, new):
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
+
+
+FADING = {"from": 1.0, "to": 0.0, "shape": "adaptive"}
 
 
 def trained_at(root):
@@ -114,6 +118,32 @@ def test_changing_one_arm_retrains_that_arm_only(study):
     assert set(runs[runs.arm == "strong"].soft_weight.astype(float)) == {2.0}
 
 
+def test_the_extended_grid_trains_beside_the_study_and_an_arm_more_is_one_entry(study):
+    target, file = "evidence/dvc.yaml:collect@smoke", study / "params.yaml"
+    before, text, of_study = file.read_bytes(), file.read_text(), trained_at(study)
+    start = text.index("\nevidence:\n")
+    few = {
+        "models": {"half": {"layers": 4, "budget": 0.5}},
+        "arms": {"of-half": {"teacher": "half"}, "frequencies": {"teacher": "unigram"}},
+    }
+    try:
+        file.write_text(text[:start] + "\n" + yaml.safe_dump({"evidence": few}))
+        dvc("repro", target, cwd=study)
+        few["arms"]["fading"] = {"teacher": "half", "soft_weight": dict(FADING)}
+        file.write_text(text[:start] + "\n" + yaml.safe_dump({"evidence": few}))
+        again = {name.rpartition(":")[2] for name in runs_again(study, target)}
+        assert "student@smoke-fading-1" in again
+        assert not {name for name in again if "half" in name or "frequencies" in name}
+        assert runs_again(study) == set()
+    finally:
+        file.write_bytes(before)
+    assert trained_at(study) == of_study
+    runs = pd.read_csv(study / "results/smoke/evidence/runs.csv").set_index(["arm", "seed"])
+    assert {*runs.index} == {(a, s) for a in ("half", "of-half", "frequencies") for s in (0, 1)}
+    assert runs.loc["half", "steps"].tolist() == [10, 10]
+    assert (runs.loc["of-half", "teacher_flops"] > 0).all()
+
+
 def test_a_removed_seed_and_arm_leave_every_table_and_retrain_nothing(study):
     edit(study, "seeds: [0, 1]", "seeds: [0]")
     edit(
@@ -147,8 +177,9 @@ def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its
 
 @pytest.mark.parametrize(
     "name",
-    ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary", "8-scales"],
-)
+    ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary", "8-scales",
+     "12-compute", "14-ledger"],
+)  # fmt: skip
 def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_and_figures(
     name, tmp_path
 ):
@@ -157,7 +188,7 @@ def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_an
     shutil.copy(ROOT / "params.yaml", tmp_path)
     done = run("jupyter", "execute", f"{name}.ipynb", cwd=tmp_path / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
-    for file in [*(ROOT / "results" / "laptop").iterdir(), *(ROOT / "results").glob("scales.*")]:
+    for file in [*(ROOT / "results" / "laptop").rglob("*.*"), *(ROOT / "results").glob("scales.*")]:
         assert (tmp_path / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
 
 
