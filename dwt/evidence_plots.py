@@ -41,7 +41,7 @@ def squares(rows, axes, *, level=0.95):
             axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
             for x, weight in enumerate(order):
                 mean_and_seeds(axis, pd.Series(float(x), wide.index), wide[weight], style, level)
-            axis.annotate(start, (0, wide.mean().iloc[0]), (0, 9), textcoords="offset points",
+            axis.annotate(start, (0, wide.mean().iloc[0]), (8, 9), textcoords="offset points",
                           color=style.color)  # fmt: skip
         best = cells.groupby(["weight", "start"])["heldout_loss"].mean().idxmin()
         axis.set_xticks(range(len(order)), [w[7:].replace(" to ", "→") for w in order])

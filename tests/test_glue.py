@@ -9,7 +9,7 @@ from conftest import ROOT
 from dwt.finetune import METRICS
 from dwt.glue import GLUE, glue_note
 from dwt.glue_data import GlueError, asked_tasks, glue_tasks
-from dwt.schema import Evaluate
+from dwt.settings import Evaluate
 from dwt.tasks import TASKS
 
 ROWS = 12
