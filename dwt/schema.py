@@ -117,9 +117,9 @@ class Claim(Section):
 class Evidence(Section):
     """The extended grid of `make evidence`: models, arms and seeds beyond those of the study."""
 
-    seeds: list[Count] = []  # further ones of every model and arm of the study
-    models: dict[Name, Model] = {}
-    arms: dict[Name, Arm] = {}
+    seeds: list[Count]  # further ones of every model and arm of the study
+    models: dict[Name, Model]
+    arms: dict[Name, Arm]
     analyses: dict[str, list[str]] = {}
     claims: dict[str, Claim] = {}
 
@@ -145,7 +145,7 @@ class Params(Section):
     factors: dict[str, list[str]]
     verdict: Verdict
     claims: dict[str, Claim]
-    evidence: Evidence = Evidence()
+    evidence: Evidence  # may be empty, but evidence/dvc.yaml reads its keys
     root: Path = Path()
 
     @property
