@@ -123,7 +123,8 @@ def weight_label(weight) -> str:
 def crossed(params) -> pd.DataFrame:
     """The factorial, one row a cell and seed: teacher, weight, start, arm, seed, heldout_loss.
 
-    A random start without the soft loss is `scratch`, whatever the teacher.
+    Of teachers that students start from as well as from random weights. A random start without the
+    soft loss is `scratch`, whatever the teacher.
     """
     loss, rows = losses(extended("runs", params)), []
     runs = [resolve(name, params.seeds[0], params) for name in arms_of(params, "factorial")]
@@ -134,6 +135,8 @@ def crossed(params) -> pd.DataFrame:
             if run.teacher == teacher:
                 start = "remapped" if run.remap else "random"
                 cells[weight_label(run.soft_weight), start] = run.arm
+        if len({start for _, start in cells}) < 2:
+            continue  # nothing to cross
         for (weight, start), arm in cells.items():
             rows += [
                 (teacher, weight, start, arm, seed, loss.loc[seed, arm]) for seed in params.seeds

@@ -148,7 +148,7 @@ BAD = {
     "equal operations in the study": (
         ["claims", "weak-helps", "measure"], "equal_flops_loss",
         r"weak-helps\.measure: .*evidence"),
-    "no budget": (["evidence", "arms", "normal-2x", "budget"], 0, r"normal-2x\.budget"),
+    "no budget": (["evidence", "arms", "normal-4x", "budget"], 0, r"normal-4x\.budget"),
     "unknown keys of the extended grid": (
         ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: seeds, models, arms"),
     "heads that do not divide": (
@@ -270,8 +270,8 @@ def test_epochs_and_learning_rates_are_a_number_or_a_list(edited, given, read):
 
 def test_a_budget_is_a_share_of_the_steps_and_changes_nothing_else(edited):
     params = load_params(ROOT / "params.yaml")
-    usual, longer = (resolve(arm, 0, params) for arm in ("normal", "normal-2x"))
-    assert longer.train == usual.train | {"steps": 2 * usual.train["steps"]}
+    usual, longer = (resolve(arm, 0, params) for arm in ("normal", "normal-4x"))
+    assert longer.train == usual.train | {"steps": 4 * usual.train["steps"]}
     assert resolve("weak-quarter", 0, params).train["steps"] == usual.train["steps"] / 4
 
 
