@@ -23,6 +23,7 @@ NOTEBOOKS = (
     "4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "9-gap", "10-factorial",
     "11-controls", "12-compute", "14-ledger",
 )  # fmt: skip
+LINE = 3  # arms from which on a line through them says something
 ROUTES = "smaller teacher", "less trained teacher", "longer student"
 
 

@@ -20,6 +20,11 @@ def say_gap(params) -> str:
     """The break-even gaps of both starts, and whether the routes are told apart."""
     points, level, said = evidence.gap_points(params), params.verdict.level, []
     for start, rows in points.groupby("start"):
+        if rows["arm"].nunique() < evidence.LINE:
+            table = evidence.summary_of(rows, level=level).set_index("arm")
+            gains = [f"`{arm}` {_interval(row)}" for arm, row in table.iterrows()]
+            said.append(f"- from copied weights, gains of the soft loss: {', '.join(gains)}.")
+            continue
         line, off = evidence.one_curve(rows, level=level)
         apart = [f"{route} {d}" for route, d in off.items() if d.low > 0 or d.high < 0]
         fits = f"off that line: {'; '.join(apart)}" if apart else "no route is off that line"

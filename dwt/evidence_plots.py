@@ -5,7 +5,6 @@ the same numbers as the marks.
 """
 
 import math
-import textwrap
 
 import numpy as np
 import pandas as pd
@@ -57,13 +56,15 @@ def gain_by_route(points, axis, *, level=0.95):
     xs = np.array([points["gap"].min(), points["gap"].max()])
     axis.axhline(0, color="0.4", lw=0.8)
     axis.plot(xs, line.intercept + line.slope.mean * xs, color="0.6", lw=1, zorder=1)
-    if math.isfinite(line.low) and math.isfinite(line.high):
+    told = points["arm"].nunique() >= evidence.LINE
+    if told and math.isfinite(line.low) and math.isfinite(line.high):
         axis.axvspan(line.low, line.high, color="0.92", zorder=0)
-    for arm, seeds in points.groupby("arm", sort=False):
+    for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
         style = ROUTE_STYLES[seeds["route"].iloc[0]]
         mean_and_seeds(axis, seeds["gap"], seeds["gain"], style, level)
         where = (seeds["gap"].mean(), seeds["gain"].mean())
-        axis.annotate(arm, where, color=style.color, fontsize=7, **beside("left"))
+        up = {"xytext": (6, 8 if i % 2 else -8)}  # neighbours' labels stand apart
+        axis.annotate(arm, where, color=style.color, fontsize=7, **beside("left") | up)
     for route, style in ROUTE_STYLES.items():
         if (points["route"] == route).any():
             axis.plot([], [], style.marker, color=style.color, label=route)
@@ -71,7 +72,8 @@ def gain_by_route(points, axis, *, level=0.95):
     axis.set(xlabel="teacher's loss − student's without it (nats)", ylabel="gain (nats)")
     apart = [route for route, d in off.items() if d.low > 0 or d.high < 0]
     said = f"; off the line: {', '.join(apart)}" if apart else "; no route is off the line"
-    headline(axis, say_break_even(line, points) + said)
+    few = f"{points['arm'].nunique()} arms, too few to locate where the gain ends"
+    headline(axis, say_break_even(line, points) + said if told else few)
 
 
 def gains(table, axis, *, against="alone", level=0.95):
@@ -183,11 +185,10 @@ def gain_by_token(tokens, axis, *, level=0.95):
         sums = (rows["gain"] * rows["tokens"]).groupby(rows["seed"]).sum()
         mean = sums / rows.groupby("seed")["tokens"].sum()
         by_side[right] = paired(mean, 0 * mean, level=level)
-    axis.set_title(
-        textwrap.fill(
-            f"{arm} over {without}: {by_side[True].brief} where the teacher is right, "
-            f"{by_side[False].brief} where it is wrong {how_sure(by_side[True].n, level)}", 60
-        )  # fmt: skip
+    headline(
+        axis,
+        f"{arm} over {without}: {by_side[True].brief} where the teacher is right, "
+        f"{by_side[False].brief} where it is wrong {how_sure(by_side[True].n, level)}",
     )
 
 
