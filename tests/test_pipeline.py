@@ -135,7 +135,7 @@ def test_one_word_switches_the_scale_and_going_back_runs_nothing(graph):
     (graph / "params.yaml").write_text(params.replace("scale: two", "scale: one"))
     dvc("repro", cwd=graph)
     assert (graph / "ran.txt").read_text().splitlines() == first + second
-    assert "up to date" in dvc("status", cwd=graph).stdout
+    assert "up to date" in dvc("status", "dvc.yaml", cwd=graph).stdout
 
 
 def test_every_stage_that_knows_the_scale_has_it_in_its_name():
