@@ -121,6 +121,7 @@ def test_changing_one_arm_retrains_that_arm_only(study):
 def test_the_extended_grid_trains_beside_the_study_and_an_arm_more_is_one_entry(study):
     target, file = "evidence/dvc.yaml:collect@smoke", study / "params.yaml"
     before, text, of_study = file.read_bytes(), file.read_text(), trained_at(study)
+    waiting = runs_again(study)  # what the test above has left to the study itself
     start = text.index("\nevidence:\n")
     few = {
         "seeds": [],
@@ -135,7 +136,7 @@ def test_the_extended_grid_trains_beside_the_study_and_an_arm_more_is_one_entry(
         dvc("repro", "--single-item", "evidence/dvc.yaml:teachers@smoke", cwd=study)
         again = {name.rpartition(":")[2] for name in runs_again(study, target)}
         assert again == {"student@smoke-fading-0", "student@smoke-fading-1", "collect@smoke"}
-        assert runs_again(study) == set()
+        assert runs_again(study) == waiting
     finally:
         file.write_bytes(before)
     assert trained_at(study) == of_study
