@@ -7,32 +7,12 @@ first 400 MB of a file and prints the time and the largest memory, all processes
 import argparse
 import resource
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-import psutil
+from memory import Memory
 
 from dwt.corpus import build_corpus
-
-
-class Memory(threading.Thread):
-    """The largest sum of resident memory of this process and its children, in MB."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.peak, self.done = 0, threading.Event()
-
-    def run(self):
-        me = psutil.Process()
-        while not self.done.wait(0.2):
-            now = 0
-            for process in (me, *me.children(recursive=True)):
-                try:
-                    now += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            self.peak = max(self.peak, now / 1e6)
 
 
 def processor_seconds():

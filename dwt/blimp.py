@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow as pa
 
 COLUMNS = ["UID", "linguistics_term", "sentence_good", "sentence_bad"]
-SETS = 67  # of the published benchmark
 PHENOMENA = (
     "anaphor_agreement", "argument_structure", "binding", "control_raising",
     "determiner_noun_agreement", "ellipsis", "filler_gap_dependency", "irregular_forms",
@@ -113,13 +112,6 @@ def _checked(rows, where, name):
             f"{name}: {where} has no column {', '.join(missing)}; needed are {', '.join(COLUMNS)}"
         )
     return rows[COLUMNS]
-
-
-def blimp_note(blimp):
-    """One sentence on what was scored, for every table and figure made from it."""
-    sets, each = blimp.UID.nunique(), blimp.groupby("UID").size().max()
-    which = f"all {SETS}" if sets == SETS else f"{sets} of the {SETS}"
-    return f"BLiMP: {which} sets, the first {each:,} pairs of each."
 
 
 def by_phenomenon(blimp, right):

@@ -140,9 +140,13 @@ def build(params, *, pages=tuple(PAGES)):
         _write(out / f"{page.stem}.html", template.render(**site, page=page, body=cells(notebook)))
     template = environment.get_template("index.html.jinja")
     answers = {name: markdown(_required(params, name, "answer.md").read_text()) for name in scales}
+    extended = {name: params.root / "results" / name / "evidence" / "answer.md" for name in scales}
+    extended = {name: markdown(f.read_text()) for name, f in extended.items() if f.is_file()}
     figures = [_figure(page, params, out) for page in made if page.name in FIGURES]
     rows = ledger(params, scales, made)
-    page = template.render(**site, answers=answers, ledger=rows, figures=figures)
+    page = template.render(
+        **site, answers=answers, extended=extended, ledger=rows, figures=figures
+    )
     _write(out / "index.html", page)
     _write(out / "style.css", (SITE / "style.css").read_text(encoding="utf-8") + code_colours())
     return out / "index.html"

@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import AutoModelForMaskedLM
 
 from dwt import blimp as module
-from dwt.blimp import BlimpError, blimp_note, by_phenomenon, read_blimp
+from dwt.blimp import BlimpError, by_phenomenon, read_blimp
 from dwt.evaluate import trivial_scores
 from dwt.zeroshot import blimp_accuracy
 
@@ -122,14 +122,6 @@ def test_sets_weigh_alike_within_a_phenomenon_and_in_the_benchmark(file):
         "BLiMP, island_effects": (0.75, 8),
         "BLiMP, npi_licensing": (0.0, 4),
     }
-
-
-def test_the_note_says_how_much_of_the_benchmark_was_read(file):
-    assert blimp_note(read_blimp(str(file), pairs=2)) == (
-        "BLiMP: 3 of the 67 sets, the first 2 pairs of each."
-    )
-    whole = pd.DataFrame({"UID": [f"set {i}" for i in range(67)]})
-    assert blimp_note(whole).startswith("BLiMP: all 67 sets")
 
 
 def test_a_model_scores_as_transformers_scores_it_one_sentence_and_token_at_a_time(

@@ -96,6 +96,23 @@ def test_the_table_of_step_costs_is_that_of_the_benchmark():
     assert shown == rows
 
 
+def test_minutes_and_memory_of_the_pipelines_are_those_measured():
+    found = json.loads((ROOT / "results" / "benchmarks" / "whole.json").read_text())
+    text = re.sub(r"\s+", " ", README)
+    study, evidence = found["study"], found["evidence"]
+    assert study["installed_before"] and study["trained"] == study["models"] == 33
+    assert (
+        f"it took {study['minutes']:.0f} minutes without installing, at most "
+        f"{study['peak_gb']:.1f} GB of memory at once"
+    ) in text
+    assert (
+        f"{evidence['models']} runs, whose own times add up to {evidence['model_hours']:.1f} hours"
+    ) in text
+    assert (
+        f"The last {evidence['trained']} of them took {evidence['minutes']:.0f} minutes"
+    ) in text
+
+
 def test_every_file_the_readme_links_to_exists():
     assert "@@" not in README
     links = re.findall(r"\]\(([^)#]+)\)", README)

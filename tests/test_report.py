@@ -152,6 +152,19 @@ def test_a_page_runs_no_script_and_loads_nothing_from_elsewhere(site):
     assert "url(" not in (site / "style.css").read_text()
 
 
+def test_the_answer_holds_that_of_the_extended_grid_where_it_has_run(tmp_path):
+    root = study(tmp_path)
+    for scale in ("laptop", "wiki-mini"):
+        ran(root, "7-summary", scale, "same")
+    answer = root / "results" / "laptop" / "evidence" / "answer.md"
+    answer.write_text("**What did it say?**\n\nThis and no more.\n")
+    report.build(load_params(root / "params.yaml"), pages=("7-summary",))
+    text = (root / "report" / "index.html").read_text()
+    assert "<p>This and no more.</p>" in text
+    titles = re.findall(r"<h3>(.*?)</h3>", text[: text.index('id="ledger-title"')])
+    assert titles == ["Scale laptop", "Scale laptop, the extended grid", "Scale wiki-mini"]
+
+
 def test_the_same_tables_give_the_same_bytes(tmp_path):
     root = study(tmp_path)
     for scale in ("laptop", "wiki-mini"):
