@@ -1,5 +1,6 @@
 """What is one training step of a student and its teacher?"""
 
+import copy
 import warnings
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class Engine:
         self.student, self.teacher, self.train, self.device = student, teacher, train, device
         student.to(device).train()
         if teacher is not None:
-            teacher.to(device)
+            self._teacher_head = self._frozen_head(teacher.to(device))
         self.compiled = set()  # of "student" and "teacher"
         self._hidden = {"student": hidden_at, "teacher": hidden_at}
         decayed = [p for p in student.parameters() if p.ndim >= 2]
@@ -127,10 +128,22 @@ class Engine:
 
     def _forward(self, part, weights, **wanted):
         head, taught = output_layer(self.student), part.taught
-        teacher_head = None if taught is None else output_layer(self.teacher)
+        teacher_head = None if taught is None else self._teacher_head
         hidden = self._read("student", part)
         targets = part.targets.flatten()
         return linear_dwt_loss(hidden, head, taught, teacher_head, targets, **weights, **wanted)
+
+    def _frozen_head(self, teacher):
+        """The teacher's output layer, its weight in the precision of the products.
+
+        Cast in each step, [V, D] would be read and written for nothing: 1 % of a step at the
+        paper's shape on a CPU.
+        """
+        head = output_layer(teacher)
+        if self.train["precision"] == "bf16":
+            head = copy.deepcopy(head)  # a tied one stays as it is in the embeddings
+            head.weight = torch.nn.Parameter(head.weight.bfloat16(), requires_grad=False)
+        return head
 
     def _read(self, which, part):
         """What the output layer of "student" or "teacher" reads, `[B * M, D]`.

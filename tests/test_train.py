@@ -23,7 +23,8 @@ from dwt.batches import batch_at
 from dwt.corpus import build_corpus, load_corpus
 from dwt.engine import Engine, learning_rate_at, on_device
 from dwt.heldout import EVALUATION_SEED, masked_lm_loss
-from dwt.models import build_model, hidden_at, load_model
+from dwt.loss import linear_dwt_loss
+from dwt.models import build_model, hidden_at, load_model, output_layer
 from dwt.params import load_params, resolve
 from dwt.teachers import TeacherError
 from dwt.train import TrainingError, pretrain
@@ -229,6 +230,25 @@ def test_the_vocabulary_is_multiplied_in_bfloat16_even_after_a_float32_layer_nor
         **{key: run.train[key] for key in ("batch", "length", "mask_rate")},
     )  # fmt: skip
     assert made._read(which, on_device(drawn, "cpu")).dtype == torch.bfloat16
+
+
+def test_casting_the_teachers_output_layer_once_changes_neither_the_teacher_nor_the_loss(study):
+    run = changed(resolve("normal", 0, study), precision="bf16")
+    corpus = load_corpus(study.path("data"))
+    shape = dict(vocabulary=corpus.vocabulary, max_length=run.train["length"])
+    student, teacher = (build_model(run.model, layers=n, **shape).eval() for n in (4, 2))
+    made = Engine(student, teacher, train=run.train, device=torch.device("cpu"))
+    assert {p.dtype for p in teacher.parameters()} == {torch.float32}
+    drawn = batch_at(
+        corpus.tokens("train"), corpus.vocabulary, seed=0, step=0,
+        **{key: run.train[key] for key in ("batch", "length", "mask_rate")},
+    )  # fmt: skip
+    batch = on_device(drawn, "cpu")
+    taught, hidden = made.teach(batch), made._read("student", batch)
+    heads = output_layer(student), output_layer(teacher)
+    expected = linear_dwt_loss(hidden, heads[0], taught, heads[1], batch.targets.flatten())
+    found = made._forward(batch._replace(taught=taught), {}, values=True, measure=False)
+    assert found == expected
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
