@@ -42,4 +42,4 @@ $(ready): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build/notebooks build/report report executed/*.ipynb data/smoke runs/smoke results/smoke
+	rm -rf .venv build/code build/notebooks build/report report executed/*.ipynb data/smoke runs/smoke results/smoke

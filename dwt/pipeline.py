@@ -25,6 +25,7 @@ BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: t
 PROGRESS = "to go"  # how `dwt.progress` ends its lines
 FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word on a stage
 FILES = {"study": "dvc.yaml", "evidence": "evidence/dvc.yaml"}  # the pipelines
+COPIES = ("source", "corpus-code", "training-code", "evaluation-code")  # take no time
 KEPT = "What is finished is kept: mend this and start again."
 
 
@@ -190,8 +191,9 @@ def main():
     except ParamsError as fault:
         sys.exit(str(fault))
     jobs = jobs or default_jobs(params.settings.train.threads)
-    # The cleaned notebooks first: if they are as they were, there may be nothing else to do.
-    subprocess.run([*DVC, "repro", "source"], stdout=subprocess.DEVNULL)
+    # The copies without comments and outputs first: if they are as they were, there may be nothing
+    # else to do.
+    subprocess.run([*DVC, "repro", *COPIES], stdout=subprocess.DEVNULL)
     if is_up_to_date(file):
         print("Everything is up to date: nothing to run.")
     else:

@@ -61,8 +61,13 @@ def test_the_table_of_the_scales_is_that_of_the_committed_results():
     shown = [line for line in text.splitlines() if line.startswith("| ") and "| claim" not in line]
     assert shown and shown == [*scale_rows(found)]
     assert (ROOT / "results" / "scales.md").read_text(encoding="utf-8").strip() in text
+    params, text = load_params(ROOT / "params.yaml"), re.sub(r"\s+", " ", text)
     for scale in found["scale"].unique():
-        assert f"- **{scale}**: " in text
+        train, model = params.scales[scale].train, params.scales[scale].model
+        said = text[text.index(f"- **{scale}**: ") :].partition(" - **")[0]
+        assert f"width {model.width}" in said
+        assert f"{train.steps:,} steps of {train.batch} x {train.length} tokens" in said
+        assert f"seeds {', '.join(map(str, params.seeds))}" in said
 
 
 def test_the_order_of_models_by_size_is_that_of_the_committed_scores():

@@ -13,6 +13,7 @@ from conftest import ROOT, run
 from test_pipeline import FACTORS, dvc, runs_again, tracked_copy
 
 from dwt.params import load_params
+from dwt.pipeline import COPIES
 from dwt.results import collect, table
 
 
@@ -85,7 +86,8 @@ def test_a_second_run_finds_nothing_to_do(study):
 
 
 def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
-    files = [study / name for name in ("dwt/plots.py", "params.yaml", "notebooks/2-pretrain.ipynb")]
+    names = "dwt/plots.py", "dwt/loss.py", "params.yaml", "notebooks/2-pretrain.ipynb"
+    files = [study / name for name in names]
     before = [file.read_bytes() for file in files]
     notebook = json.loads((study / "executed/2-pretrain-smoke-normal-0.ipynb").read_text())
     # papermill adds a cell with the values it was given; a person who saves does not.
@@ -96,13 +98,14 @@ def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
     try:
         (study / "notebooks/2-pretrain.ipynb").write_text(json.dumps(notebook))
         edit(study, "scale: smoke", "# a remark\nscale: smoke")
-        (study / "dwt/plots.py").write_text((study / "dwt/plots.py").read_text() + "\n# a remark\n")
-        dvc("repro", "source", cwd=study)
+        for module in files[:2]:
+            module.write_text(module.read_text() + "\n# a remark\n")
+        dvc("repro", *COPIES, cwd=study)
         assert runs_again(study) == {"scales", *(f"{name}@smoke" for name in FACTORS)}
     finally:
         for file, content in zip(files, before, strict=True):
             file.write_bytes(content)
-        dvc("repro", "source", cwd=study)
+        dvc("repro", *COPIES, cwd=study)
     assert runs_again(study) == set()
 
 
