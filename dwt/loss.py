@@ -74,9 +74,8 @@ def dwt_loss(
     soft = temperature**2 * F.kl_div(
         F.log_softmax(student / temperature, dim=-1),
         F.log_softmax(_float(teacher_logits) / temperature, dim=-1),
-        log_target=True,
-        reduction="batchmean",
-    )
+        log_target=True, reduction="batchmean",
+    )  # fmt: skip
     return DWTLoss(hard_weight * hard + soft_weight * soft, hard, soft)
 
 
@@ -98,8 +97,7 @@ class _LinearDWT(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=real)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=real)
-        # Every chunk is worked out in the same memory: on a CPU, new memory costs as much as what
-        # is computed in it.
+        # All chunks share memory: on a CPU, new memory costs as much as what is computed in it.
         size = (min(n, chunk_size), len(weight))
         needed = 2 + (teacher is not None) + (tau != 1)
         room = [hidden.new_empty(size, dtype=real) for _ in range(needed)]
@@ -182,19 +180,9 @@ def _log_sum(logits, p):
 
 
 def linear_dwt_loss(
-    student_hidden,
-    student_head,
-    teacher_hidden,
-    teacher_head,
-    targets,
-    *,
-    hard_weight=1.0,
-    soft_weight=1.0,
-    temperature=1.0,
-    chunk_size=None,
-    values=True,
-    measure=False,
-):
+    student_hidden, student_head, teacher_hidden, teacher_head, targets, *, hard_weight=1.0,
+    soft_weight=1.0, temperature=1.0, chunk_size=None, values=True, measure=False,
+):  # fmt: skip
     """`dwt_loss` from hidden states, without holding all logits at once.
 
     Output layer, both losses and their gradients are computed chunk by chunk in the forward
@@ -212,9 +200,8 @@ def linear_dwt_loss(
     hard_weight, soft_weight, temperature : float
         As in `dwt_loss`.
     chunk_size : int, optional
-        Rows of logits held at a time. The gradient of the weight, [V, D], is read and written
-        once per chunk, and should cost no more than they do: by default D, but 128 to 512 of
-        them, and 2,048 on CUDA, where memory is plenty and small products are slow.
+        Rows of logits held at a time. Each chunk reads and writes a gradient of [V, D], so by
+        default D rows, but 128 to 512; 2,048 on CUDA, where small products are slow.
     values : bool
         False leaves the losses without a value (not a number) and spares six passes over the
         logits; the gradients are the same. Between two lines of a log nobody reads the values.

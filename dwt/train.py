@@ -1,7 +1,6 @@
 """How is one model pre-trained, alone or taught by a weaker one?
 
-One run writes rows; notebooks read them. A killed run goes on from its last checkpoint and ends
-with the same bytes as one that was never stopped.
+A killed run goes on from its last checkpoint and ends with the same bytes as one never stopped.
 """
 
 import json
@@ -34,10 +33,9 @@ def pretrain(run, *, directory=None, device=None):
     ----------
     run : dwt.params.Run
     directory : path-like, optional
-        Where the finished run goes; by default `run.directory`. It receives a model that
-        transformers' ``from_pretrained`` loads, ``history.csv`` (one row per logged step),
-        ``run.json`` (settings, totals, final losses, versions, use of the teacher cache) and
-        ``timing.csv``.
+        By default `run.directory`. It receives a model for transformers' ``from_pretrained``,
+        ``history.csv`` (one row per logged step), ``run.json`` (settings, totals, final losses,
+        versions, use of the teacher cache) and ``timing.csv``.
     device : str, optional
         By default "cuda" where there is one, else "cpu".
 
@@ -49,8 +47,7 @@ def pretrain(run, *, directory=None, device=None):
     Raises
     ------
     TrainingError
-        Before any training: no corpus, no teacher, another vocabulary, too little text. During
-        it: a loss that is not finite.
+        At once: no corpus or teacher, another vocabulary, little text. Later: loss not finite.
     """
     directory = Path(directory or run.directory)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -65,10 +62,7 @@ def pretrain(run, *, directory=None, device=None):
 
 
 def prepare(run, params):
-    """Make what a run needs and does not find: its corpus, and its teacher of the same seed.
-
-    The pipeline has made both before; this is for a notebook opened in a fresh clone.
-    """
+    """Make the corpus and the teacher of a run where missing: for a notebook of a fresh clone."""
     if not (run.corpus_directory / "card.json").is_file():
         sources = params.settings.corpus.model_dump(exclude_none=True)
         build_corpus(
@@ -117,9 +111,8 @@ class _Job:
     def _checkpoint(self):
         """Write all that the next step depends on."""
         state = dict(
-            model=self.engine.student.state_dict(),
-            optimizer=self.engine.optimizer.state_dict(), step=self.step,
-            teacher_flops=self.teacher_flops, rows=self.rows, timing=self.timing,
+            model=self.engine.student.state_dict(), optimizer=self.engine.optimizer.state_dict(),
+            step=self.step, teacher_flops=self.teacher_flops, rows=self.rows, timing=self.timing,
         )  # fmt: skip
         save_state(self.state, state)
 
@@ -199,19 +192,14 @@ class _Job:
             return None
         self._check_finite()
         return {
-            "step": done,
-            "tokens": done * train["batch"] * train["length"],
-            "learning_rate": lr,
-            "hard": loss.hard.item(),
-            "soft": loss.soft.item() if soft_weight else math.nan,
-            "hard_weight": run.hard_weight,
-            "soft_weight": soft_weight,
+            "step": done, "tokens": done * train["batch"] * train["length"], "learning_rate": lr,
+            "hard": loss.hard.item(), "soft": loss.soft.item() if soft_weight else math.nan,
+            "hard_weight": run.hard_weight, "soft_weight": soft_weight,
             "gradient_norm": norm.item(),
             "gradient_ratio": math.nan if loss.ratio is None else loss.ratio.item(),
             "gradient_cosine": math.nan if loss.cosine is None else loss.cosine.item(),
-            "student_flops": done * self.student_step,
-            "teacher_flops": self.teacher_flops,
-        }
+            "student_flops": done * self.student_step, "teacher_flops": self.teacher_flops,
+        }  # fmt: skip
 
     def _check_finite(self):
         """Looked at when a row or a checkpoint is written: the device need not wait each step."""
@@ -240,21 +228,17 @@ class _Job:
         train, cache = self.train_settings, self.lessons.cache
         many = train["final_sequences"]
         record = {
-            "digest": self.digest,
-            **self.run.settings(),
+            "digest": self.digest, **self.run.settings(),
             "parameters": count_parameters(self.engine.student),
-            "steps": self.step,
-            "tokens": self.step * train["batch"] * train["length"],
-            "student_flops": self.step * self.student_step,
-            "teacher_flops": self.teacher_flops,
+            "steps": self.step, "tokens": self.step * train["batch"] * train["length"],
+            "student_flops": self.step * self.student_step, "teacher_flops": self.teacher_flops,
             "heldout_loss": self._loss_on("heldout", many),
             "out_of_domain_loss": self._loss_on("out-of-domain", many),
-            "remapped": self.copied,
-            "seconds": self.timing[-1]["seconds"],
+            "remapped": self.copied, "seconds": self.timing[-1]["seconds"],
             "compiled": sorted(self.engine.compiled),
             "teacher_cache": cache and cache.report()._asdict(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
-        }
+        }  # fmt: skip
         return publish(
             directory, record, model=self.engine.student, tokenizer=self.corpus.tokenizer(),
             rows=self.rows, timing=self.timing, state=self.state,
