@@ -156,12 +156,15 @@ def effects_by_teacher(rows, *, level=0.95) -> pd.DataFrame:
 
 
 def poor_teachers(params, *, level=0.95) -> pd.DataFrame:
-    """Gain over (teacher, weight, temperature) for the teachers of the poor-teachers analysis."""
+    """Gain over (teacher, weight, temperature) for the teachers of the poor-teachers analysis.
+
+    Over the seeds that every setting has: some settings are arms of the study, with more of them.
+    """
     names = params.evidence.analyses["poor-teachers"]
     poor = {params.all_arms[name].teacher for name in names}
     usual = [name for name, arm in params.arms.items() if arm.teacher in poor and not arm.remap]
     runs = {name: resolve(name, params.seeds[0], params) for name in [*usual, *names]}
-    table = gains(params, [*runs], level=level)
+    table = gains(params, [*runs], same_seeds=True, level=level)
     for key in ("teacher", "soft_weight", "temperature"):
         table[key] = [getattr(runs[arm], key) for arm in table["arm"]]
     return table.sort_values(["teacher", "temperature", "soft_weight"], ignore_index=True)
@@ -207,9 +210,14 @@ def _figure(params, claim):
     return "evidence/claims.svg"
 
 
-def gains(params, arms, *, against="scratch", level=0.95) -> pd.DataFrame:
-    """Held-out loss of `against` minus that of each arm, over the seeds that both have."""
+def gains(params, arms, *, against="scratch", same_seeds=False, level=0.95) -> pd.DataFrame:
+    """Held-out loss of `against` minus that of each arm, over the seeds that both have.
+
+    With `same_seeds` over those that all arms have: so that arms compare with each other too.
+    """
     loss, rows = losses(extended("runs", params)), []
+    if same_seeds:
+        loss = loss[[against, *arms]].dropna()
     for arm in arms:
         pair = loss[[against, arm]].dropna()
         found = paired(pair[against], pair[arm], level=level)

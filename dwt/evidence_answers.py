@@ -11,7 +11,7 @@ import numpy as np
 from dwt import evidence, factorial, spent
 from dwt.answers import NEITHER, say_break_even, side
 from dwt.results import extended
-from dwt.stats import paired, signed
+from dwt.stats import paired, plain, signed
 
 VERBS = dict(better="helps", worse="harms", unclear="neither clearly helps nor harms")
 
@@ -32,10 +32,19 @@ def say_gap(params) -> str:
         helped = f"{(mean['gain'] > 0).sum()} of {len(mean)} arms gain"
         said.append(
             f"- from {'copied weights' if start == 'remapped' else 'random weights'}: "
-            f"{say_break_even(line, rows).replace('A teacher', 'a teacher')}; {helped}; "
+            f"{say_where_it_helps(line, rows)}; {helped}; "
             f"slope {line.slope} nats of gain per nat of gap; {fits}."
         )
     return "\n".join(sorted(said, reverse=True))
+
+
+def say_where_it_helps(line, points) -> str:
+    """The break-even gap, or that none of the gaps tried is small enough."""
+    mean = points.groupby("arm")[["gap", "gain"]].mean()
+    if (mean["gain"] <= 0).all():
+        low, high = mean["gap"].min(), mean["gap"].max()
+        return f"a teacher helps at none of the gaps tried, {plain(low)} to {plain(high)} nats"
+    return say_break_even(line, points).replace("A teacher", "a teacher")
 
 
 def say_factorial(params) -> str:
@@ -72,9 +81,9 @@ def say_controls(params) -> str:
         best, usual = rows.loc[rows["mean"].idxmax()], _usual(rows)
         helps = rows[rows["low"] > 0]
         said.append(
-            f"- `{teacher}`: {_interval(usual)} as it is; best of {len(rows)} settings "
-            f"{_interval(best)}, at weight {best['soft_weight']:g} and temperature "
-            f"{best['temperature']:g}; {len(helps)} settings clearly help."
+            f"- `{teacher}`: {_interval(usual)} as it is ({usual['n']:g} seeds); best of "
+            f"{len(rows)} settings {_interval(best)}, at weight {best['soft_weight']:g} and "
+            f"temperature {best['temperature']:g}; {len(helps)} of them clearly help."
         )
     return "\n".join([f"- gains over the student alone: {', '.join(parts)}.", *said])
 

@@ -11,7 +11,8 @@ import pandas as pd
 import seaborn as sns
 
 from dwt import evidence
-from dwt.answers import say_break_even, side
+from dwt.answers import side
+from dwt.evidence_answers import say_where_it_helps
 from dwt.look import beside, headline, how_sure, mean_and_seeds, styles
 from dwt.stats import paired, signed
 
@@ -57,7 +58,7 @@ def gain_by_route(points, axis, *, level=0.95):
     axis.axhline(0, color="0.4", lw=0.8)
     axis.plot(xs, line.intercept + line.slope.mean * xs, color="0.6", lw=1, zorder=1)
     told = points["arm"].nunique() >= evidence.LINE
-    if told and math.isfinite(line.low) and math.isfinite(line.high):
+    if told and xs[0] <= line.gap <= xs[1] and math.isfinite(line.low + line.high):
         axis.axvspan(line.low, line.high, color="0.92", zorder=0)
     for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
         style = ROUTE_STYLES[seeds["route"].iloc[0]]
@@ -73,7 +74,8 @@ def gain_by_route(points, axis, *, level=0.95):
     apart = [route for route, d in off.items() if d.low > 0 or d.high < 0]
     said = f"; off the line: {', '.join(apart)}" if apart else "; no route is off the line"
     few = f"{points['arm'].nunique()} arms, too few to locate where the gain ends"
-    headline(axis, say_break_even(line, points) + said if told else few)
+    helps = say_where_it_helps(line, points)
+    headline(axis, helps[0].upper() + helps[1:] + said if told else few)
 
 
 def gains(table, axis, *, against="alone", level=0.95):

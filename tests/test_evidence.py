@@ -1,6 +1,8 @@
 """The extended grid: its numbers are those that a made-up study was built from."""
 
+import itertools
 import math
+import re
 
 import matplotlib
 
@@ -79,8 +81,7 @@ def params(tmp_path_factory):
 def test_the_gap_and_the_gain_are_those_the_study_was_made_with(params, start, zero, slope):
     points = evidence.gap_points(params)
     points = points[points["start"] == start]
-    wanted = {*evidence.ROUTES} if start == "random" else {"smaller teacher"}
-    assert {*points["route"]} == wanted
+    assert {*points["route"]} == {*evidence.ROUTES}
     np.testing.assert_allclose(points["gain"], slope * (points["gap"] - zero), atol=0.01)
     line, off = evidence.one_curve(points)
     assert line.gap == pytest.approx(zero, abs=0.03)
@@ -111,7 +112,8 @@ def test_the_factorial_holds_every_cell_once_a_seed(params):
     rows = evidence.crossed(params)
     size = rows.groupby(["teacher", "start"])["weight"].nunique()
     assert size["weak-teacher"].tolist() == [5, 5]
-    assert size["extremely-weak-teacher"].tolist() == [2, 2]
+    assert size["very-weak-teacher"].tolist() == [3, 3]
+    assert size["extremely-weak-teacher"].tolist() == [3, 3]
     assert "very-weak-teacher" not in {*rows["teacher"]}  # no student starts from its weights
     assert not rows.duplicated(["teacher", "weight", "start", "seed"]).any()
     silent = rows[(rows["weight"] == "weight 0") & (rows["start"] == "random")]
@@ -185,12 +187,21 @@ def test_the_ledger_has_a_row_a_claim_with_interval_and_figure(params):
     assert by_claim.loc["weak-helps", "figure"] == "teacher-quality.svg"
 
 
+def test_where_every_gap_tried_is_too_large_no_gap_is_named_at_which_a_teacher_helps(params):
+    points = evidence.gap_points(params)
+    points = points[points["start"] == "random"].assign(gain=lambda rows: -0.1 - rows["gap"])
+    line, _ = evidence.one_curve(points)
+    said = evidence_answers.say_where_it_helps(line, points)
+    gaps = r"−?\d\.\d\d to \d\.\d\d nats"
+    assert re.fullmatch(rf"a teacher helps at none of the gaps tried, {gaps}", said)
+
+
 def test_poor_teachers_fill_a_square_of_weights_and_temperatures_each(params):
     table = evidence.poor_teachers(params)
     for _, rows in table.groupby("teacher"):
-        assert {*zip(rows["soft_weight"], rows["temperature"], strict=True)} == {
-            (1.0, 1.0), (0.25, 1.0)
-        }
+        found = {*zip(rows["soft_weight"], rows["temperature"], strict=True)}
+        assert found == {*itertools.product((0.25, 0.5, 1.0), (1, 2, 4))}
+        assert {*rows["n"]} == {3}  # the study's own arms have more: cells share their seeds
 
 
 def test_a_run_that_is_missing_is_named_with_the_command_that_makes_it(params, tmp_path):
@@ -231,13 +242,13 @@ def test_every_figure_is_drawn_and_says_what_it_shows(params, figure):
         assert "A teacher helps while it is less than 0.4" in flat(axes[0])
         assert "no route is off the line" in flat(axes[0])
     elif figure == "squares":
-        evidence_plots.squares(evidence.crossed(params), axes[:2])
+        evidence_plots.squares(evidence.crossed(params), axes)
         assert "lowest with weight" in flat(axes[1])
     elif figure == "gains":
         evidence_plots.gains(evidence.gains(params, ["normal", "extremely-weak"]), axes[0])
         assert "Help: normal; harm: extremely-weak" in flat(axes[0])
     elif figure == "poor":
-        evidence_plots.poor_teachers(evidence.poor_teachers(params), axes[:1])
+        evidence_plots.poor_teachers(evidence.poor_teachers(params), axes[:2])
         assert "best" in flat(axes[0])
     elif figure == "flops":
         compared = spent.at_equal_flops(params, runs, "forward")
