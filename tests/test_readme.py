@@ -113,9 +113,6 @@ def test_minutes_and_memory_of_the_pipelines_are_those_measured():
     assert (
         f"{evidence['models']} runs, whose own times add up to {evidence['model_hours']:.1f} hours"
     ) in text
-    assert (
-        f"The last {evidence['trained']} of them took {evidence['minutes']:.0f} minutes"
-    ) in text
 
 
 def test_every_file_the_readme_links_to_exists():
