@@ -114,10 +114,17 @@ def test_the_factorial_holds_every_cell_once_a_seed(params):
     assert size["weak-teacher"].tolist() == [5, 5]
     assert size["very-weak-teacher"].tolist() == [3, 3]
     assert size["extremely-weak-teacher"].tolist() == [3, 3]
-    assert "very-weak-teacher" not in {*rows["teacher"]}  # no student starts from its weights
     assert not rows.duplicated(["teacher", "weight", "start", "seed"]).any()
     silent = rows[(rows["weight"] == "weight 0") & (rows["start"] == "random")]
     assert {*silent["arm"]} == {"scratch"}
+
+
+def test_a_teacher_from_whose_weights_no_student_starts_has_nothing_to_cross(params):
+    analyses = dict(params.evidence.analyses)
+    analyses["factorial"] = [a for a in analyses["factorial"] if "very-weak-remapped" not in a]
+    less = params.evidence.model_copy(update={"analyses": analyses})
+    rows = evidence.crossed(params.model_copy(update={"evidence": less}))
+    assert {*rows["teacher"]} == {"weak-teacher", "extremely-weak-teacher"}
 
 
 def test_a_rival_of_equal_operations_is_read_from_the_budgets_of_the_student_alone(params):
