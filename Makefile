@@ -35,7 +35,7 @@ bench: $(ready)
 
 # torch first: whatever build of the pinned version is at hand satisfies everything after it.
 $(ready): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { echo "Python 3.11.5 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
 	pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[study,test]'
