@@ -136,8 +136,7 @@ class Engine:
     def _frozen_head(self, teacher):
         """The teacher's output layer, its weight in the precision of the products.
 
-        Cast in each step, [V, D] would be read and written for nothing: 1 % of a step at the
-        paper's shape on a CPU.
+        Cast in each step, [V, D] would be read and written for nothing.
         """
         head = output_layer(teacher)
         if self.train["precision"] == "bf16":
