@@ -8,7 +8,6 @@ a fresh clone. Where `.venv` is made already, the time is without installing.
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from memory import Memory
 
 from dwt.params import load_params
 
-RUN = re.compile(r"(\S+:)?(more-)?(standalone|student)@\S+: started")  # a model begins to train
+KEPT = Path("build", "finished")  # each model that was trained, once
 FILE = Path("results", "benchmarks", "whole.json")
 
 
@@ -30,17 +29,14 @@ def spent(scale, target):
 
 
 def run(command):
-    """Run a command, passing on what it prints; models it trained, minutes and peak GB."""
-    memory, began, trained = Memory(every=2), time.monotonic(), 0
+    """Run a command; models it trained, minutes and peak GB."""
+    memory, began, before = Memory(every=2), time.monotonic(), {*KEPT.glob("*")}
     memory.start()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            trained += bool(RUN.match(line))
+    done = subprocess.run(command)
     memory.done.set()
-    if process.returncode:
-        sys.exit(process.returncode)
-    minutes = (time.monotonic() - began) / 60
+    if done.returncode:
+        sys.exit(done.returncode)
+    minutes, trained = (time.monotonic() - began) / 60, len({*KEPT.glob("*")} - before)
     return {"trained": trained, "minutes": minutes, "peak_gb": memory.peak / 1e3}
 
 

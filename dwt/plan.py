@@ -30,7 +30,7 @@ RATES = {
 # the best product); on a GPU a guess, to be replaced by the first minute of a run.
 UTILISATION = {"cpu": 0.55, "gpu": 0.35}
 # Guesses too: Python starts some thousand kernels for one step of six layers, however little each
-# has to do; and every run and every evaluation is a process of its own.
+# has to do; and the runs of an arm and its evaluation are a process each.
 STEP_SECONDS = {"cpu": 0.0, "gpu": 0.01}
 START_SECONDS = 15
 
@@ -58,8 +58,8 @@ def hours(costs, seeds, *, rate, kind, devices=1):
     flops = costs.student_flops + costs.teacher_flops + costs.watch_flops
     train = (flops / rate).clip(lower=floor * costs.steps)
     score = (costs.evaluate_flops / rate).clip(lower=floor * costs.evaluate_steps)
-    # One process per run; one evaluates all seeds of an arm, and one more the baseline.
-    starts = START_SECONDS * (seeds * len(costs) + len(costs) + 1)
+    # One process trains all seeds of an arm and one evaluates them; one more is the baseline's.
+    starts = START_SECONDS * (2 * len(costs) + 1)
     parts = {
         "pre-training": seeds * train.sum(),
         "scoring": seeds * (score.sum() + score["scratch"]),

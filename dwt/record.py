@@ -5,10 +5,19 @@ import os
 import platform
 import shutil
 from importlib import metadata
+from pathlib import Path
 
 import pandas as pd
 import torch
 
+from dwt.code import statements
+from dwt.params import digest
+
+# What decides what a run learns: the modules of the stage `training-code` in dvc.yaml.
+LEARNING = (
+    "batches", "cache", "code", "counted", "engine", "heldout", "lessons", "loss", "machine",
+    "models", "record", "remap", "schedule", "teachers", "train",
+)  # fmt: skip
 HISTORY = [
     "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
     "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
@@ -33,7 +42,7 @@ def load_state(folder, device):
     return torch.load(file, map_location=device, weights_only=True) if file.is_file() else None
 
 
-def publish(directory, record, *, model, tokenizer, rows, timing, state):
+def publish(directory, record, *, model, tokenizer, rows, timing, state, kept=None):
     """Write a finished run in the place of an older one, then drop what resuming needed.
 
     Parameters
@@ -48,6 +57,8 @@ def publish(directory, record, *, model, tokenizer, rows, timing, state):
         for timing.csv, which is not.
     state : Path
         The folder of `save_state`; checkpoints under ``kept/`` move into the run.
+    kept : Path, optional
+        Where the run is to stay besides, as `kept_at` says.
 
     Returns
     -------
@@ -70,9 +81,52 @@ def publish(directory, record, *, model, tokenizer, rows, timing, state):
     pd.DataFrame(timing).to_csv(partial / "timing.csv", index=False)
     (partial / "run.json").write_text(json.dumps(record, indent=1))
     if (state / "kept").is_dir():
-        for kept in (state / "kept").iterdir():
-            shutil.copytree(kept, partial / kept.name)
+        for checkpoint in (state / "kept").iterdir():
+            shutil.copytree(checkpoint, partial / checkpoint.name)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
+    if kept is not None:
+        _copy(directory, kept)
     shutil.rmtree(state, ignore_errors=True)
     return record
+
+
+def kept_at(root, run_digest, device):
+    """Where a finished run stays, whatever becomes of its folder in runs/.
+
+    One stage trains all seeds of an arm, and DVC empties the stage's folder before it starts: those
+    that were finished come back from build/finished/<digest>, a digest of settings, text and
+    teacher, of this code, of PyTorch and of the kind of device.
+    """
+    modules = (Path(__file__).with_name(f"{name}.py") for name in LEARNING)
+    code = [statements(module.read_text(encoding="utf-8")) for module in modules]
+    return root / "build" / "finished" / digest([run_digest, code, torch.__version__, device.type])
+
+
+def finished(directory, run_digest, kept):
+    """The content of run.json if a run is done, in its folder or `kept`; else None."""
+    file = directory / "run.json"
+    if file.is_file() and (record := json.loads(file.read_text()))["digest"] == run_digest:
+        return record
+    if kept is None or not kept.is_dir():
+        return None
+    _copy(kept, directory)
+    record = json.loads(file.read_text())
+    print(f"{record['arm']}, seed {record['seed']}: finished before, taken from {kept}", flush=True)
+    return record
+
+
+def _copy(source, target):
+    """Put a folder in the place of another in one go, its files by hard links where they can be."""
+
+    def link(old, new):
+        try:
+            os.link(old, new)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(old, new)
+
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, copy_function=link)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(partial, target)

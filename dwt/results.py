@@ -56,7 +56,7 @@ def collect(params=None, grid="study"):
     runs, curves = [], []
     for run in _grid(params, grid):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
-        command = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
+        command = f"dvc repro {run.kind}@{run.scale}-{run.arm}"
         command = command if grid == "study" else "make evidence"
         files = [run.directory / "run.json", run.directory / "history.csv"]
         for file in files:

@@ -186,3 +186,7 @@ class Params(Section):
         pairs += [(name, seed) for name in self.models for seed in again]
         pairs += [(name, seed) for name in self.evidence.arms for seed in self.seeds]
         return pairs + [(name, seed) for name in self.arms for seed in again]
+
+    def seeds_of(self, name, grid) -> list[int]:
+        """The seeds that a grid, "study" or "evidence", gives one model or arm."""
+        return [seed for each, seed in self.runs_of(grid) if each == name]

@@ -1,8 +1,8 @@
 """Which weights teach which run?
 
-`python -m dwt.teachers [evidence]` writes one small file per student and seed with its teacher's
-name and a digest of its weights. Student stages depend on that file, so a new or changed teacher
-retrains its own students only.
+`python -m dwt.teachers [evidence]` writes one small file per arm with its teacher's name and a
+digest of the teacher's weights of each seed. Student stages depend on that file, so a new or
+changed teacher retrains its own students only.
 """
 
 import hashlib
@@ -102,21 +102,22 @@ def states_key(run, *, device, compiled):
 
 
 def write_lessons(params, grid="study"):
-    """Write <arm>-<seed>.json for every student that a grid declares, a file each.
+    """Write <arm>.json for every arm of a grid, a file each.
 
     They lie in build/<scale>/teachers, those of the extended grid in
     build/<scale>-evidence/teachers.
     """
     folder = runs_folder(params.root, params.scale, grid, under="build") / "teachers"
     folder.mkdir(parents=True, exist_ok=True)
-    for arm, seed in params.runs_of(grid):
-        if arm not in params.all_arms:
-            continue
-        run = resolve(arm, seed, params)
-        trained = run.teacher_directory is not None
-        weights = weights_digest(teacher_directory(run)) if trained else None
-        lesson = {"teacher": run.teacher, "weights": weights}
-        (folder / f"{arm}-{seed}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
+    for arm in params.arms if grid == "study" else params.all_arms:
+        runs = [resolve(arm, seed, params) for seed in params.seeds_of(arm, grid)]
+        weights = {
+            run.seed: weights_digest(teacher_directory(run))
+            for run in runs
+            if run.teacher_directory
+        }
+        lesson = {"teacher": params.all_arms[arm].teacher, "weights": weights}
+        (folder / f"{arm}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 A killed run goes on from its last checkpoint and ends with the same bytes as one never stopped.
 """
 
-import json
 import math
 import time
 from pathlib import Path
@@ -20,7 +19,7 @@ from dwt.machine import ahead, set_threads, should_compile
 from dwt.models import build_model, count_parameters, forward_flops
 from dwt.params import digest, resolve
 from dwt.progress import Progress
-from dwt.record import load_state, publish, save_state
+from dwt.record import finished, kept_at, load_state, publish, save_state
 from dwt.remap import remap
 from dwt.schedule import gap_left
 from dwt.teachers import load_teacher, teacher_directory, weights_digest
@@ -33,7 +32,8 @@ def pretrain(run, *, directory=None, device=None):
     ----------
     run : dwt.params.Run
     directory : path-like, optional
-        By default `run.directory`. It receives a model for transformers' ``from_pretrained``,
+        By default `run.directory`, where alone a finished run is found again if it was removed
+        (`dwt.record.kept_at`). It receives a model for transformers' ``from_pretrained``,
         ``history.csv`` (one row per logged step), ``run.json`` (settings, totals, final losses,
         versions, use of the teacher cache) and ``timing.csv``.
     device : str, optional
@@ -49,16 +49,16 @@ def pretrain(run, *, directory=None, device=None):
     TrainingError
         At once: no corpus or teacher, another vocabulary, little text. Later: loss not finite.
     """
-    directory = Path(directory or run.directory)
+    at_home, directory = directory is None, Path(directory or run.directory)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     set_threads(run.train["threads"])
     job = _Job(run, device)
-    done = directory / "run.json"
-    if done.is_file() and json.loads(done.read_text())["digest"] == job.digest:
-        return json.loads(done.read_text())
+    kept = kept_at(run.root, job.digest, device) if at_home else None
+    if record := finished(directory, job.digest, kept):
+        return record
     job.resume()
     job.train()
-    return job.finish(directory)
+    return job.finish(directory, kept)
 
 
 def prepare(run, params):
@@ -223,7 +223,7 @@ class _Job:
             sequences=sequences, train=self.train_settings, device=self.device,
         )  # fmt: skip
 
-    def finish(self, directory):
+    def finish(self, directory, kept):
         """Write the finished run in one go, then drop what resuming needed."""
         train, cache = self.train_settings, self.lessons.cache
         many = train["final_sequences"]
@@ -241,7 +241,7 @@ class _Job:
         }  # fmt: skip
         return publish(
             directory, record, model=self.engine.student, tokenizer=self.corpus.tokenizer(),
-            rows=self.rows, timing=self.timing, state=self.state,
+            rows=self.rows, timing=self.timing, state=self.state, kept=kept,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from conftest import ROOT, run
 from dwt import pipeline
 from dwt.notebook import clean
 from dwt.pipeline import cause, default_jobs
+from dwt.record import LEARNING
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 EVIDENCE = yaml.safe_load((ROOT / "evidence" / "dvc.yaml").read_text())["stages"]
@@ -90,7 +91,7 @@ with open("ran.txt", "a") as ran:
 for out in map(pathlib.Path, sys.argv[1:]):
     inside = ["made"]
     if out.name == "teachers":
-        inside = [f"{arm}-{seed}.json" for arm in params["arms"] for seed in params["seeds"]]
+        inside = [f"{arm}.json" for arm in params["arms"]]
     for file in [out] if out.suffix else [out / name for name in inside]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(str(out))
@@ -157,18 +158,26 @@ def test_every_dependency_exists_or_is_made_by_a_stage():
             assert (ROOT / dep).exists() or known, f"{name}: {dep}"
 
 
+def passed_by(stage):
+    """(flag, name) of what a stage passes to its notebook."""
+    return re.findall(r" -([rpf]) (\w+)", stage["cmd"].partition("papermill")[2])
+
+
 def test_every_parameter_passed_exists_in_the_notebook():
     for stage in EVERY.values():
         if "papermill" in stage["cmd"]:
             name = re.search(r"build/(notebooks/\S+\.ipynb)", stage["cmd"])[1]
-            passed = set(re.findall(r"-[rpf] (\w+)", stage["cmd"]))
-            assert passed <= parameters_of(nbformat.read(ROOT / name, as_version=4))
+            assert {key for _, key in passed_by(stage)} <= parameters_of(nbformat.read(ROOT / name, as_version=4))
 
 
-def test_only_names_are_passed_as_text_and_only_integers_as_numbers():
+def test_only_names_are_passed_and_as_text():
     for stage in EVERY.values():
-        for flag, name in re.findall(r"papermill.*? -(\w) (\w+)", stage["cmd"]):
-            assert (flag, name) in {("r", "arm"), ("p", "seed")}
+        assert {flag for flag, _ in passed_by(stage)} <= {"r"}
+
+
+def test_a_finished_run_is_kept_under_all_the_code_that_the_training_stages_follow():
+    followed = DVC["training-code"]["deps"]
+    assert followed == [f"dwt/{module}.py" for module in LEARNING]
 
 
 def dependencies(stage):
