@@ -167,7 +167,9 @@ def test_every_parameter_passed_exists_in_the_notebook():
     for stage in EVERY.values():
         if "papermill" in stage["cmd"]:
             name = re.search(r"build/(notebooks/\S+\.ipynb)", stage["cmd"])[1]
-            assert {key for _, key in passed_by(stage)} <= parameters_of(nbformat.read(ROOT / name, as_version=4))
+            assert {key for _, key in passed_by(stage)} <= parameters_of(
+                nbformat.read(ROOT / name, as_version=4)
+            )
 
 
 def test_only_names_are_passed_and_as_text():
