@@ -2,7 +2,8 @@
 
 `python benchmarks/whole.py study` runs `make study` in this folder, and writes what it took to
 results/benchmarks/whole.json; `evidence` likewise. What is finished is not done again, so run it in
-a fresh clone. Where `.venv` is made already, the time is without installing.
+a fresh clone. Stopped by Ctrl-C and started again, it adds up its pieces. Where `.venv` is made
+already, the time is without installing.
 """
 
 import argparse
@@ -29,15 +30,28 @@ def spent(scale, target):
 
 
 def run(command):
-    """Run a command; models it trained, minutes and peak GB."""
+    """Run a command; its exit status, models it trained, minutes and peak GB."""
     memory, began, before = Memory(every=2), time.monotonic(), {*KEPT.glob("*")}
     memory.start()
-    done = subprocess.run(command)
+    process = subprocess.Popen(command)
+    try:
+        process.wait()
+    except KeyboardInterrupt:  # the command has had the same signal, and ends by itself
+        process.wait()
     memory.done.set()
-    if done.returncode:
-        sys.exit(done.returncode)
     minutes, trained = (time.monotonic() - began) / 60, len({*KEPT.glob("*")} - before)
-    return {"trained": trained, "minutes": minutes, "peak_gb": memory.peak / 1e3}
+    return process.returncode, {
+        "trained": trained,
+        "minutes": minutes,
+        "peak_gb": memory.peak / 1e3,
+        "pieces": 1,
+    }
+
+
+def together(first, then):
+    """What two pieces of one job took."""
+    peak = max(first["peak_gb"], then["peak_gb"])
+    return {key: first[key] + then[key] for key in then} | {"peak_gb": peak}
 
 
 def main():
@@ -45,8 +59,16 @@ def main():
     parser.add_argument("target", choices=["study", "evidence"])
     target, params = parser.parse_args().target, load_params()
     installed = Path(".venv", ".ready").exists()
-    found = run(["make", "--no-print-directory", target])
-    again = run(["make", "--no-print-directory", target])
+    command, pieces = ["make", "--no-print-directory", target], Path("build", f"whole-{target}.json")
+    status, found = run(command)
+    if pieces.is_file():
+        found = together(json.loads(pieces.read_text()), found)
+    if status:
+        pieces.parent.mkdir(exist_ok=True)
+        pieces.write_text(json.dumps(found))
+        sys.exit(f"stopped after {found['minutes']:.1f} minutes in all; start it again to go on")
+    _, again = run(command)
+    pieces.unlink(missing_ok=True)
     found |= {"again_seconds": 60 * again["minutes"], "installed_before": installed}
     found |= {"scale": params.scale, "cores": len(os.sched_getaffinity(0))}
     found |= spent(params.scale, target)

@@ -60,7 +60,8 @@ def gain_by_route(points, axis, *, level=0.95):
     told = points["arm"].nunique() >= evidence.LINE
     if told and xs[0] <= line.gap <= xs[1] and math.isfinite(line.low + line.high):
         axis.axvspan(line.low, line.high, color="0.92", zorder=0)
-    for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
+    for i, arm in enumerate(points.groupby("arm")["gap"].mean().sort_values().index):
+        seeds = points[points["arm"] == arm]
         style = ROUTE_STYLES[seeds["route"].iloc[0]]
         mean_and_seeds(axis, seeds["gap"], seeds["gain"], style, level)
         where = (seeds["gap"].mean(), seeds["gain"].mean())
@@ -94,7 +95,7 @@ def gains(table, axis, *, against="alone", level=0.95):
     said = [f"{verb}: {', '.join(arms)}" for verb, arms in (("help", helps), ("harm", harms))
             if len(arms)]  # fmt: skip
     words = "; ".join(said).capitalize() or "None is told from no gain"
-    headline(axis, f"{words} {how_sure(int(table['n'].max()), level)}")
+    headline(axis, f"{words} {how_sure(table['n'], level)}")
 
 
 def poor_teachers(table, axes, *, level=0.95):
@@ -120,7 +121,7 @@ def poor_teachers(table, axes, *, level=0.95):
             axis,
             f"{teacher}: best {signed(best['mean'])} at weight {best['soft_weight']:g}, "
             f"temperature {best['temperature']:g}; {helps} of {len(of_teacher)} settings help "
-            f"{how_sure(int(of_teacher['n'].max()), level)}",
+            f"{how_sure(of_teacher['n'], level)}",
         )
 
 

@@ -92,8 +92,10 @@ def beside(ha):
 
 
 def how_sure(seeds, level):
-    """How sure a title is."""
-    return f"({100 * level:g} % intervals, {seeds} seeds)" if seeds > 1 else "(one seed)"
+    """How sure a title is; `seeds` is a number, or one for each mark."""
+    fewest, most = np.min(seeds), np.max(seeds)
+    many = most if fewest == most else f"{fewest} to {most}"
+    return f"({100 * level:g} % intervals, {many} seeds)" if most > 1 else "(one seed)"
 
 
 def headline(axis, text):

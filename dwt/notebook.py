@@ -10,8 +10,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from dwt.params import load_params
 
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -70,6 +68,8 @@ def revision(root) -> str:
 
 def provenance(params):
     """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
+    import torch  # here, as nbformat above: the stage that cleans notebooks needs neither
+
     names = ("torch", "transformers", "numpy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()

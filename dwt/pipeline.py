@@ -1,8 +1,8 @@
 """How does the study run on all cores? DVC runs one stage at a time; most here are independent.
 
 `python -m dwt.pipeline [evidence] [JOBS]` runs ready stages side by side, each by `dvc repro
---single-item`, and ends with a plain `dvc repro`, which finds everything up to date. The numbers
-are those of `dvc repro` alone: a run uses the same number of threads however many run beside it.
+--single-item`; a plain `dvc repro` then finds everything up to date. The numbers are those of `dvc
+repro` alone: a run uses the same number of threads however many run beside it.
 """
 
 import itertools
@@ -15,7 +15,6 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import networkx as nx
-import torch
 from dvc.repo import Repo
 
 from dwt.params import ParamsError, load_params, resolve
@@ -31,6 +30,8 @@ KEPT = "What is finished is kept: mend this and start again."
 
 def default_jobs(threads):
     """As many as find `threads` cores each, at most 8; one if a run fills GPU or processor."""
+    import torch  # here, as it takes two seconds, and there may be nothing to run
+
     if torch.cuda.is_available() or threads == "auto":
         return 1
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
@@ -190,15 +191,15 @@ def main():
         params = load_params()
     except ParamsError as fault:
         sys.exit(str(fault))
-    jobs = jobs or default_jobs(params.settings.train.threads)
     # The copies without comments and outputs first: if they are as they were, there may be nothing
     # else to do.
     subprocess.run([*DVC, "repro", *COPIES], stdout=subprocess.DEVNULL)
     if is_up_to_date(file):
         print("Everything is up to date: nothing to run.")
     else:
-        failed = run_all(stages_to_run(file), jobs=jobs) if jobs > 1 else None
-        if failed := failed or run_in_turn(file):
+        jobs = jobs or default_jobs(params.settings.train.threads)
+        failed = run_all(stages_to_run(file), jobs=jobs) if jobs > 1 else run_in_turn(file)
+        if failed:
             print(f"\n{KEPT}", flush=True)
             sys.exit(failed)
     if pipeline == "study":

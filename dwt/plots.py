@@ -136,7 +136,7 @@ def forest(claims, axis, *, level=0.95):
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("← against the claim      nats, logarithmic beyond ±0.1      as claimed →")
     parts = ", ".join(f"{(claims['verdict'] == name).sum()} {name}" for name in VERDICTS)
-    headline(axis, f"Of {len(claims)} claims: {parts} {how_sure(claims['n'].max(), level)}")
+    headline(axis, f"Of {len(claims)} claims: {parts} {how_sure(claims['n'], level)}")
 
 
 def three_factors(runs, curves, factors, axes, *, level=0.95):

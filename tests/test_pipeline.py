@@ -67,6 +67,9 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(scal
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(re.sub("^scale: .*$", f"scale: {scale}", text, flags=re.M))
     assert runs_again(root, "--allow-missing") == set()
+    listed = dvc("stage", "list", "--name-only", "dvc.yaml", cwd=root).stdout.split()
+    locked = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    assert {name for name in locked if re.search(f"@{scale}(-|$)", name)} <= {*listed}
 
 
 def test_text_of_ones_own_that_is_new_or_changed_is_noticed(tmp_path):
