@@ -59,7 +59,8 @@ def main():
     parser.add_argument("target", choices=["study", "evidence"])
     target, params = parser.parse_args().target, load_params()
     installed = Path(".venv", ".ready").exists()
-    command, pieces = ["make", "--no-print-directory", target], Path("build", f"whole-{target}.json")
+    command = ["make", "--no-print-directory", target]
+    pieces = Path("build", f"whole-{target}.json")
     status, found = run(command)
     if pieces.is_file():
         found = together(json.loads(pieces.read_text()), found)
