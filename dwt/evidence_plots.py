@@ -13,7 +13,7 @@ import seaborn as sns
 from dwt import evidence
 from dwt.answers import side
 from dwt.evidence_answers import say_where_it_helps
-from dwt.look import beside, headline, how_sure, mean_and_seeds, styles
+from dwt.look import beside, headline, how_sure, label_beyond, mean_and_seeds, styles
 from dwt.stats import paired, signed
 
 LOSS = "held-out loss (nats per masked token)"
@@ -64,9 +64,9 @@ def gain_by_route(points, axis, *, level=0.95):
         seeds = points[points["arm"] == arm]
         style = ROUTE_STYLES[seeds["route"].iloc[0]]
         mean_and_seeds(axis, seeds["gap"], seeds["gain"], style, level)
-        where = (seeds["gap"].mean(), seeds["gain"].mean())
-        up = {"xytext": (6, 8 if i % 2 else -8)}  # neighbours' labels stand apart
-        axis.annotate(arm, where, color=style.color, fontsize=7, **beside("left") | up)
+        label_beyond(axis, seeds["gap"], seeds["gain"], arm, above=i % 2 == 0, level=level,
+                     color=style.color, fontsize=7)  # fmt: skip
+    axis.margins(y=0.1)
     for route, style in ROUTE_STYLES.items():
         if (points["route"] == route).any():
             axis.plot([], [], style.marker, color=style.color, label=route)
@@ -134,13 +134,15 @@ def at_equal_flops(compared, budgets, arms, axis, *, level=0.95):
         mean_and_seeds(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
     axis.annotate("alone", (mean["flops"].iloc[-1], mean["loss"].iloc[-1]), **beside("left"))
     said = []
-    for arm in arms:
-        seeds = compared[compared["arm"] == arm].dropna()
-        if seeds.empty:
-            continue
+    known = compared[compared["arm"].isin(arms)].dropna()
+    dearest = known.groupby("arm")["flops"].mean().sort_values(ascending=False).index
+    for i, arm in enumerate(dearest):
+        seeds = known[known["arm"] == arm]
         mean_and_seeds(axis, seeds["flops"], seeds["loss"], look[arm], level)
-        axis.annotate(arm, (seeds["flops"].mean(), seeds["loss"].mean()), color=look[arm].color,
-                      **beside("left"))  # fmt: skip
+        label_beyond(axis, seeds["flops"], seeds["loss"], arm, above=i % 2 == 0, level=level,
+                     color=look[arm].color)  # fmt: skip
+    for arm in [arm for arm in arms if arm in dearest]:
+        seeds = known[known["arm"] == arm]
         d = paired(seeds["difference"], 0 * seeds["difference"], level=level)
         said.append(f"{arm} {side(d, better='wins', worse='loses', unclear='undecided')} {d.brief}")
     axis.set_xscale("log")

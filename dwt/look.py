@@ -98,6 +98,20 @@ def how_sure(seeds, level):
     return f"({100 * level:g} % intervals, {many} seeds)" if most > 1 else "(one seed)"
 
 
+def label_beyond(axis, x, y, text, *, above, level=0.95, **style):
+    """Name a mean with its seeds beyond the end of its interval, where no mark is.
+
+    Neighbours are told apart at opposite ends.
+    """
+    found = paired(y, 0 * y, level=level)
+    ends = (y.max(), found.high) if above else (y.min(), found.low)
+    end = (np.nanmax if above else np.nanmin)(ends)
+    axis.annotate(
+        text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
+        ha="center", va="bottom" if above else "top", **style,
+    )  # fmt: skip
+
+
 def headline(axis, text):
     """A sentence as title, wrapped to the axis."""
     inches = axis.get_position().width * axis.figure.get_figwidth()

@@ -18,10 +18,6 @@ from dwt.settings import Part, Scale, Section
 from dwt.soundness import faults_between, filled_in
 
 
-# The stricter reader that DVC uses: what it cannot read is refused here, with its line.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 class ParamsError(ValueError):
     """params.yaml is missing, is not YAML or asks for something that cannot be."""
 
@@ -107,7 +103,7 @@ def load_params(path=None) -> Params:
         path = found[0]
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path.name}: {error}") from error
     if not isinstance(content, dict):

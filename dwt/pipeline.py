@@ -15,6 +15,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import networkx as nx
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from dwt.params import ParamsError, load_params, resolve
@@ -189,8 +190,11 @@ def main():
     jobs, file = jobs_from(words), FILES[pipeline]
     try:
         params = load_params()
+        graph = stages_to_run(file)
     except ParamsError as fault:
         sys.exit(str(fault))
+    except DvcException as fault:  # its reader is stricter than ours: no "4:1" within braces
+        sys.exit(f"{fault}: {fault.__cause__}")
     # The copies without comments and outputs first: if they are as they were, there may be nothing
     # else to do.
     subprocess.run([*DVC, "repro", *COPIES], stdout=subprocess.DEVNULL)
@@ -198,7 +202,7 @@ def main():
         print("Everything is up to date: nothing to run.")
     else:
         jobs = jobs or default_jobs(params.settings.train.threads)
-        failed = run_all(stages_to_run(file), jobs=jobs) if jobs > 1 else run_in_turn(file)
+        failed = run_all(graph, jobs=jobs) if jobs > 1 else run_in_turn(file)
         if failed:
             print(f"\n{KEPT}", flush=True)
             sys.exit(failed)

@@ -14,7 +14,17 @@ import pandas as pd
 from dwt import findings
 from dwt.answers import say_break_even, side
 from dwt.findings import losses
-from dwt.look import PAPER, beside, headline, how_sure, ink, label_ends, mean_and_seeds, styles
+from dwt.look import (
+    PAPER,
+    beside,
+    headline,
+    how_sure,
+    ink,
+    label_beyond,
+    label_ends,
+    mean_and_seeds,
+    styles,
+)
 from dwt.look import save as save  # the notebooks take both from here
 from dwt.look import theme as theme
 from dwt.results import table
@@ -40,15 +50,9 @@ def gain_against_gap(runs, arms, axis, *, level=0.95):
     for _, seeds in points.groupby("arm", sort=False):
         mean_and_seeds(axis, seeds["gap"], seeds["gain"], look[seeds["arm"].iloc[0]], level)
     for i, (arm, seeds) in enumerate(points.groupby("arm", sort=False)):
-        found = paired(seeds["gain"], 0 * seeds["gain"], level=level)
-        above = i % 2 == 0  # neighbours' labels stand at opposite ends of their bars
-        end = found.mean if math.isnan(found.high) else found.high if above else found.low
-        axis.annotate(
-            f"{arm}\n({layers[seeds['teacher'].iloc[0]]}-layer teacher)",
-            (seeds["gap"].mean(), end), xytext=(0, 4 if above else -4),
-            textcoords="offset points", ha="center", va="bottom" if above else "top",
-            color=look[arm].color,
-        )  # fmt: skip
+        label = f"{arm}\n({layers[seeds['teacher'].iloc[0]]}-layer teacher)"
+        label_beyond(axis, seeds["gap"], seeds["gain"], label, above=i % 2 == 0, level=level,
+                     color=look[arm].color)  # fmt: skip
     axis.margins(y=0.2)
     axis.set(xlabel="teacher's loss − student's alone (nats)", ylabel="gain over alone (nats)")
     headline(axis, say_break_even(line, points))

@@ -181,16 +181,6 @@ def test_a_file_that_is_no_mapping_is_refused(text, tmp_path):
         load_params(file)
 
 
-def test_what_dvc_could_not_read_is_refused_with_its_line(tmp_path):
-    """A colon within braces: PyYAML's own reader takes it, libyaml, which DVC has, does not."""
-    quoted = '"A strong soft loss (4:1) is ahead of 1:1 early"'
-    text, file = (ROOT / "params.yaml").read_text(), tmp_path / "params.yaml"
-    assert quoted in text
-    file.write_text(text.replace(quoted, quoted.strip('"')))
-    with pytest.raises(ParamsError, match=r"params\.yaml: while scanning(.|\n)*line \d+"):
-        load_params(file)
-
-
 def test_no_params_file_is_said_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match=r"no params\.yaml"):

@@ -279,6 +279,17 @@ def test_a_stage_that_fails_ends_with_its_cause(jobs, tmp_path):
     assert re.fullmatch(r"stage corpus@smoke failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
 
 
+def test_what_dvc_cannot_read_is_named_with_its_line_before_anything_runs(tmp_path):
+    """A colon in unquoted text within braces, which PyYAML takes."""
+    root, quoted = tracked_copy(tmp_path), '"A strong soft loss (4:1) is ahead of 1:1 early"'
+    text = (root / "params.yaml").read_text()
+    line = text[: text.index(quoted)].count("\n") + 1
+    (root / "params.yaml").write_text(text.replace(quoted, quoted.strip('"')))
+    done = run(sys.executable, "-m", "dwt.pipeline", cwd=root)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(rf"'params.yaml'(.|\n)*line {line}, column", done.stderr)
+
+
 def test_the_cause_is_the_last_error_with_all_its_lines():
     said = (
         "ValueError: caught\n\x1b[31mParamsError\x1b[39m: params.yaml: one\nparams.yaml: two\n\n"
