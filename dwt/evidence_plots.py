@@ -146,6 +146,7 @@ def at_equal_flops(compared, budgets, arms, axis, *, level=0.95):
         d = paired(seeds["difference"], 0 * seeds["difference"], level=level)
         said.append(f"{arm} {side(d, better='wins', worse='loses', unclear='undecided')} {d.brief}")
     axis.set_xscale("log")
+    axis.margins(x=0.1, y=0.12)
     axis.set(xlabel="operations of training", ylabel=LOSS)
     headline(axis, f"At equal operations: {'; '.join(said)}")
 

@@ -104,8 +104,7 @@ def label_beyond(axis, x, y, text, *, above, level=0.95, **style):
     Neighbours are told apart at opposite ends.
     """
     found = paired(y, 0 * y, level=level)
-    ends = (y.max(), found.high) if above else (y.min(), found.low)
-    end = (np.nanmax if above else np.nanmin)(ends)
+    end = found.mean if math.isnan(found.high) else found.high if above else found.low
     axis.annotate(
         text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
         ha="center", va="bottom" if above else "top", **style,
