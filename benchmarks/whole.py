@@ -18,8 +18,12 @@ from memory import Memory
 
 from dwt.params import load_params
 
-KEPT = Path("build", "finished")  # each model that was trained, once
 FILE = Path("results", "benchmarks", "whole.json")
+
+
+def models():
+    """Every model that was trained here, once; not those that a kill has left half copied."""
+    return {f for f in Path("build", "finished").glob("*") if f.suffix != ".partial"}
 
 
 def spent(scale, target):
@@ -31,7 +35,7 @@ def spent(scale, target):
 
 def run(command):
     """Run a command; its exit status, models it trained, minutes and peak GB."""
-    memory, began, before = Memory(every=2), time.monotonic(), {*KEPT.glob("*")}
+    memory, began, before = Memory(every=2), time.monotonic(), models()
     memory.start()
     process = subprocess.Popen(command)
     try:
@@ -39,7 +43,7 @@ def run(command):
     except KeyboardInterrupt:  # the command has had the same signal, and ends by itself
         process.wait()
     memory.done.set()
-    minutes, trained = (time.monotonic() - began) / 60, len({*KEPT.glob("*")} - before)
+    minutes, trained = (time.monotonic() - began) / 60, len(models() - before)
     return process.returncode, {
         "trained": trained,
         "minutes": minutes,
@@ -58,19 +62,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=["study", "evidence"])
     target, params = parser.parse_args().target, load_params()
-    installed = Path(".venv", ".ready").exists()
+    installed = {"installed_before": Path(".venv", ".ready").exists()}
     command = ["make", "--no-print-directory", target]
-    pieces = Path("build", f"whole-{target}.json")
+    pieces = Path("build", f"whole-{params.scale}-{target}.json")
     status, found = run(command)
     if pieces.is_file():
-        found = together(json.loads(pieces.read_text()), found)
+        earlier, installed = json.loads(pieces.read_text())
+        found = together(earlier, found)
     if status:
         pieces.parent.mkdir(exist_ok=True)
-        pieces.write_text(json.dumps(found))
-        sys.exit(f"stopped after {found['minutes']:.1f} minutes in all; start it again to go on")
-    _, again = run(command)
+        pieces.write_text(json.dumps([found, installed]))
+        sys.exit(f"status {status} after {found['minutes']:.1f} minutes; start again to go on")
+    status, again = run(command)
+    if status:
+        sys.exit(status)
     pieces.unlink(missing_ok=True)
-    found |= {"again_seconds": 60 * again["minutes"], "installed_before": installed}
+    found |= {"again_seconds": 60 * again["minutes"]} | installed
     found |= {"scale": params.scale, "cores": len(os.sched_getaffinity(0))}
     found |= spent(params.scale, target)
     kept = json.loads(FILE.read_text()) if FILE.is_file() else {}

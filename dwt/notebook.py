@@ -68,7 +68,7 @@ def revision(root) -> str:
 
 def provenance(params):
     """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
-    import torch  # here, as nbformat above: the stage that cleans notebooks needs neither
+    import torch  # here, as it takes two seconds, and cleaning notebooks does not need it
 
     names = ("torch", "transformers", "numpy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)

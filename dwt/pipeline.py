@@ -194,7 +194,7 @@ def main():
     except ParamsError as fault:
         sys.exit(str(fault))
     except DvcException as fault:  # its reader is stricter than ours: no "4:1" within braces
-        sys.exit(f"{fault}: {fault.__cause__}")
+        sys.exit(": ".join(str(part) for part in (fault, fault.__cause__) if part))
     # The copies without comments and outputs first: if they are as they were, there may be nothing
     # else to do.
     subprocess.run([*DVC, "repro", *COPIES], stdout=subprocess.DEVNULL)

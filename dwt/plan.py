@@ -30,7 +30,7 @@ RATES = {
 # the best product); on a GPU a guess, to be replaced by the first minute of a run.
 UTILISATION = {"cpu": 0.55, "gpu": 0.35}
 # Guesses too: Python starts some thousand kernels for one step of six layers, however little each
-# has to do; and the runs of an arm and its evaluation are a process each.
+# has to do; and all runs of an arm are one process, its evaluation is another.
 STEP_SECONDS = {"cpu": 0.0, "gpu": 0.01}
 START_SECONDS = 15
 
@@ -52,7 +52,7 @@ def hours(costs, seeds, *, rate, kind, devices=1):
     -------
     dict
         Hours of "pre-training", "scoring", "starting" and, in all, "total": at least the longest
-        chain of a teacher, its student and the student's evaluation.
+        chain of a teacher, its student and the student's evaluation, with all seeds of each.
     """
     floor = STEP_SECONDS[kind]
     flops = costs.student_flops + costs.teacher_flops + costs.watch_flops
@@ -66,7 +66,7 @@ def hours(costs, seeds, *, rate, kind, devices=1):
         "starting": starts,
     }
     alone, taught = (train[costs.kind == k].max() for k in ("standalone", "student"))
-    chain = alone + (0 if math.isnan(taught) else taught) + seeds * score.max()
+    chain = seeds * (alone + (0 if math.isnan(taught) else taught) + score.max())
     total = max(sum(parts.values()) / devices, chain)
     return {name: seconds / 3600 for name, seconds in {**parts, "total": total}.items()}
 

@@ -91,6 +91,15 @@ def publish(directory, record, *, model, tokenizer, rows, timing, state, kept=No
     return record
 
 
+def code_digest():
+    """Digest of what decides what a run learns, comments left out."""
+    modules = (Path(__file__).with_name(f"{name}.py") for name in LEARNING)
+    return digest([statements(module.read_text(encoding="utf-8")) for module in modules])
+
+
+CODE = code_digest()  # at import: a module edited while a stage trains is not what trained
+
+
 def kept_at(root, run_digest, device):
     """Where a finished run stays, whatever becomes of its folder in runs/.
 
@@ -98,9 +107,7 @@ def kept_at(root, run_digest, device):
     that were finished come back from build/finished/<digest>, a digest of settings, text and
     teacher, of this code, of PyTorch and of the kind of device.
     """
-    modules = (Path(__file__).with_name(f"{name}.py") for name in LEARNING)
-    code = [statements(module.read_text(encoding="utf-8")) for module in modules]
-    return root / "build" / "finished" / digest([run_digest, code, torch.__version__, device.type])
+    return root / "build" / "finished" / digest([run_digest, CODE, torch.__version__, device.type])
 
 
 def finished(directory, run_digest, kept):
@@ -112,21 +119,15 @@ def finished(directory, run_digest, kept):
         return None
     _copy(kept, directory)
     record = json.loads(file.read_text())
-    print(f"{record['arm']}, seed {record['seed']}: finished before, taken from {kept}", flush=True)
+    which, where = f"{record['arm']}, seed {record['seed']}", "/".join(kept.parts[-3:])
+    print(f"{which}: finished before, taken from {where}", flush=True)
     return record
 
 
 def _copy(source, target):
-    """Put a folder in the place of another in one go, its files by hard links where they can be."""
-
-    def link(old, new):
-        try:
-            os.link(old, new)
-        except OSError:  # another file system, or one without links
-            shutil.copy2(old, new)
-
+    """Put a copy of a folder in the place of another in one go."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=link)
+    shutil.copytree(source, partial)
     shutil.rmtree(target, ignore_errors=True)
     os.replace(partial, target)

@@ -188,5 +188,15 @@ class Params(Section):
         return pairs + [(name, seed) for name in self.arms for seed in again]
 
     def seeds_of(self, name, grid) -> list[int]:
-        """The seeds that a grid, "study" or "evidence", gives one model or arm."""
+        """The seeds that a grid, "study" or "evidence", gives one model or arm.
+
+        Raises
+        ------
+        ValueError
+            If there is no such grid, or neither has the arm.
+        """
+        names = [*self.all_models, *self.all_arms]
+        for given, known in ((grid, ["study", "evidence"]), (name, names)):
+            if given not in known:
+                raise ValueError(f"{given!r} is none of {', '.join(known)}")
         return [seed for each, seed in self.runs_of(grid) if each == name]

@@ -117,3 +117,20 @@ def test_both_fine_tunings_run(recipes, tmp_path):
     tokenizer = finetune.masked_lm(tmp_path, list(frame.text) * 20)
     for which in (finetune.ours, finetune.recipe):
         assert 0 <= which(tmp_path, tokenizer, task, 0)["accuracy"] <= 1
+
+
+def test_a_pipeline_that_was_stopped_is_measured_by_the_sum_of_its_pieces(
+    bench, tmp_path, monkeypatch
+):
+    whole = importlib.import_module("whole")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build" / "finished" / "old").mkdir(parents=True)
+    make = "import pathlib; [pathlib.Path('build/finished', n).mkdir() for n in ('a', 'b.partial')]"
+    status, first = whole.run([sys.executable, "-c", f"{make}; raise SystemExit(3)"])
+    assert status == 3 and first["trained"] == 1
+    status, second = whole.run([sys.executable, "-c", ""])
+    assert status == 0 and second["trained"] == 0
+    both = whole.together(first, second)
+    assert both["minutes"] == pytest.approx(first["minutes"] + second["minutes"])
+    assert (both["trained"], both["pieces"]) == (1, 2)
+    assert both["peak_gb"] == max(first["peak_gb"], second["peak_gb"])

@@ -189,6 +189,8 @@ def test_all_costs_at_once_last_as_long_as_their_longest_chain(costs):
         + longest[["student_flops", "teacher_flops", "watch_flops", "evaluate_flops"]].sum()
     )
     assert many == pytest.approx(chain / 1e9 / 3600)
+    # The seeds of an arm are trained one after the other.
+    assert hours(costs, 3, devices=100, **slow)["total"] == pytest.approx(3 * many)
 
 
 def test_a_gpu_is_not_said_to_step_faster_than_its_kernels_start(costs):

@@ -1,6 +1,6 @@
 """dwt/record.py: a finished run is found again, but never where another one was asked for."""
 
-import os
+import shutil
 
 import pytest
 import torch
@@ -27,21 +27,12 @@ def files(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("linking", [True, False])
-def test_a_run_whose_folder_was_emptied_comes_back_with_the_same_bytes(
-    tmp_path, monkeypatch, linking
-):
-    if not linking:  # as between two file systems
-
-        def refused(*paths):
-            raise OSError("Invalid cross-device link")
-
-        monkeypatch.setattr(os, "link", refused)
+def test_a_run_whose_folder_was_emptied_comes_back_with_the_same_bytes(tmp_path):
     folder, kept = tmp_path / "run", tmp_path / "kept"
     content = published(folder, kept)
     before = files(folder)
-    for file in folder.iterdir():
-        file.unlink()
+    (folder / "model.safetensors").write_bytes(b"edited in place")
+    (folder / "run.json").unlink()
     assert finished(folder, "abc", kept) == content
     assert files(folder) == before
 
@@ -55,7 +46,13 @@ def test_nothing_is_found_of_a_run_that_is_not_done_or_of_other_settings(tmp_pat
 
 
 def test_what_was_half_copied_when_killed_is_not_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
+    whole = shutil.copytree
+
+    def killed(*given, **how):
+        whole(*given, **how)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copytree", killed)
     with pytest.raises(KeyboardInterrupt):
         published(tmp_path / "run", tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
@@ -65,14 +62,17 @@ def test_a_run_is_kept_by_settings_code_pytorch_and_kind_of_device(tmp_path, mon
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     places = [kept_at(tmp_path, "abc", cpu), kept_at(tmp_path, "xyz", cpu)]
     places.append(kept_at(tmp_path, "abc", cuda))
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "__version__", "0.1")
-        places.append(kept_at(tmp_path, "abc", cpu))
-    with monkeypatch.context() as patch:
-        statements = record.statements
-        patch.setattr(record, "statements", lambda source: statements(source + "\nNEW = 1"))
-        places.append(kept_at(tmp_path, "abc", cpu))
+    for module, name, value in ((torch, "__version__", "0.1"), (record, "CODE", "other")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value)
+            places.append(kept_at(tmp_path, "abc", cpu))
     assert len({*places}) == 5
+    assert kept_at(tmp_path, "abc", cpu) == places[0]
+
+
+def test_the_code_is_known_by_its_statements_as_they_were_when_it_was_imported(monkeypatch):
     statements = record.statements
     monkeypatch.setattr(record, "statements", lambda source: statements(source + "\n# new"))
-    assert kept_at(tmp_path, "abc", cpu) == places[0]
+    assert record.code_digest() == record.CODE
+    monkeypatch.setattr(record, "statements", lambda source: statements(source + "\nNEW = 1"))
+    assert record.code_digest() != record.CODE
