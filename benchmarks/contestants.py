@@ -1,5 +1,7 @@
 """Who is timed: our engine in three ways, and what a user would write with transformers alone."""
 
+import importlib.util
+import math
 import time
 from pathlib import Path
 
@@ -11,14 +13,14 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from dwt.batches import Vocabulary, batch_at, masked_per_sequence
 from dwt.cache import TeacherCache
 from dwt.engine import Engine, on_device
+from dwt.loss import DWTLoss
 from dwt.machine import ahead, set_threads, should_compile
-from dwt.models import build_model, forward_flops
+from dwt.models import build_model, forward_flops, output_layer
 from dwt.params import load_params
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTANTS = ("naive", "online", "cached", "alone")  # report.py says what each is
 PAPER = dict(family="distilbert", width=768, heads=12, intermediate=3072)
-MIDDLE = dict(family="distilbert", width=512, heads=8, intermediate=2048)
 TRAIN = dict(
     learning_rate=1e-4, betas=(0.9, 0.98), weight_decay=0.01, clip=1.0, accumulate=1,
     compile="auto", length=128,
@@ -32,24 +34,32 @@ def shapes(device):
     turn of a contestant takes here. The laptop scale runs on one thread, one run per core; it is
     timed on all cores, too.
     """
-    laptop, cuda = load_params(ROOT / "params.yaml").scales["laptop"], device == "cuda"
-    small = dict(
-        model=laptop.model.model_dump(), vocabulary=laptop.corpus.vocabulary.size,
-        mask_rate=laptop.train.mask_rate, batch=laptop.train.batch, steps=laptop.train.steps,
-        timed=20,
-    )  # fmt: skip
+    scales, cuda = load_params(ROOT / "params.yaml").scales, device == "cuda"
+    laptop, gpu = (_shape(scales[name]) for name in ("laptop", "gpu"))
     return {
-        "laptop": small | dict(threads=laptop.train.threads),
-        "cores": small,
+        "laptop": laptop | dict(threads=scales["laptop"].train.threads, timed=20),
+        "cores": laptop | dict(timed=20),
         "paper": dict(
             model=PAPER, vocabulary=30_522, mask_rate=0.15, batch=128 if cuda else 8,
             steps=4_700_000, timed=20 if cuda else 2,
         ),
-        "gpu": dict(
-            model=MIDDLE, vocabulary=16_384, mask_rate=0.15, batch=256 if cuda else 8,
-            steps=50_000, timed=20 if cuda else 3,
-        ),
+        "gpu": gpu | dict(batch=gpu["batch"] if cuda else 8, timed=20 if cuda else 3),
     }  # fmt: skip
+
+
+def _shape(scale):
+    """What a scale of params.yaml trains, as far as it decides what a step costs."""
+    train = scale.train
+    return dict(
+        model=scale.model.model_dump(), vocabulary=scale.corpus.vocabulary.size,
+        mask_rate=train.mask_rate, batch=train.batch, steps=train.steps,
+    )  # fmt: skip
+
+
+def running(device):
+    """The contestants that can run: Liger's on CUDA, where `pip install liger-kernel` was done."""
+    liger = device == "cuda" and importlib.util.find_spec("liger_kernel")
+    return (*CONTESTANTS, "liger") if liger else CONTESTANTS
 
 
 class NaiveTrainer(Trainer):
@@ -161,6 +171,30 @@ class Ours:
         return (time.perf_counter() - started) / (steps - 1)
 
 
+class Liger(Ours):
+    """Ours with the teacher computed, and Liger's fused distillation loss in the place of ours."""
+
+    def __init__(self, setting, kind, folder, *, compile="auto"):
+        from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
+
+        super().__init__(setting, "online", folder, compile=compile)
+        # Of the generalised Jensen-Shannon divergence, beta = 0 is KL(teacher || student).
+        self.loss = LigerFusedLinearJSDLoss(1.0, 1.0, beta=0, compiled=compile != "off")
+        self.engine._forward = self._forward
+
+    def _forward(self, part, weights, **wanted):
+        hidden = self.engine._read("student", part)
+        layers = output_layer(self.engine.student), self.engine._teacher_head
+        (weight, bias), (taught_weight, taught_bias) = (
+            (each.weight.to(hidden.dtype), each.bias.to(hidden.dtype)) for each in layers
+        )
+        total = self.loss(
+            hidden, weight, part.taught.to(hidden.dtype), taught_weight, part.targets.flatten(),
+            bias, taught_bias,
+        )  # fmt: skip
+        return DWTLoss(total, *[total.new_tensor(math.nan)] * 2)
+
+
 class Naive:
     """The Trainer, on the same batches, masked beforehand."""
 
@@ -204,4 +238,5 @@ class _Clock(TrainerCallback):
 
 
 def contestant(setting, kind, folder):
-    return (Naive if kind == "naive" else Ours)(setting, kind, Path(folder))
+    kinds = {"naive": Naive, "liger": Liger}
+    return kinds.get(kind, Ours)(setting, kind, Path(folder))

@@ -16,16 +16,16 @@ NAMES = {
     "online": "dwt, teacher computed at each step",
     "cached": "dwt, teacher from the cache",
     "alone": "dwt, student without a teacher",
+    "liger": "dwt, teacher computed, Liger's fused loss",
 }
 
 
 def rows(found, shape, precision):
     """One Markdown table row per contestant."""
     setting = found["shapes"][shape][precision]
-    for kind, name in NAMES.items():
-        it = setting["contestants"][kind]
+    for kind, it in setting["contestants"].items():
         yield (
-            f"| {name} | {it['tokens_per_second'][0]:,.0f} | {_range(it['speedup'])} | "
+            f"| {NAMES[kind]} | {it['tokens_per_second'][0]:,.0f} | {_range(it['speedup'])} | "
             f"{_range(it['step_over_alone'])} | {100 * it['flops_share'][0]:.0f} % |"
         )
 
@@ -52,7 +52,7 @@ def tables(found):
     yield (
         f"\n**Memory** beyond weights, gradients and optimizer state ({memory['shape']} shape, "
         f"batch {memory['batch']}, {memory['precision']}): "
-        + ", ".join(f"{kind} {size[kind]:.2f} GB" for kind in NAMES)
+        + ", ".join(f"{kind} {gigabytes:.2f} GB" for kind, gigabytes in size.items())
         + f"; cached / naive {size['cached'] / size['naive']:.2f}."
     )
     yield (
@@ -97,7 +97,7 @@ def draw(found, path):
     shapes = list(found["shapes"])
     figure, axes = plt.subplots(1, len(shapes), figsize=(7.2, 2.4), sharey=True)
     for axis, shape in zip(axes, shapes, strict=True):
-        kinds = list(NAMES)[::-1]
+        kinds = list(found["shapes"][shape]["fp32"]["contestants"])[::-1]
         for place, precision in enumerate(found["shapes"][shape]):
             setting = found["shapes"][shape][precision]["contestants"]
             rates = [setting[kind]["tokens_per_second"] for kind in kinds]

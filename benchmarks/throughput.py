@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from contestants import CONTESTANTS, ROOT, Naive, Ours, Setting, shapes
+from contestants import ROOT, Ours, Setting, contestant, running, shapes
 from report import draw, write_tables
 from torch.profiler import ProfilerActivity, profile
 
@@ -26,10 +26,6 @@ from dwt.models import count_parameters
 
 ROUNDS = 5
 MEMORY_BATCH = 64
-
-
-def contestant(setting, kind, folder):
-    return (Naive if kind == "naive" else Ours)(setting, kind, Path(folder))
 
 
 def best_product(setting):
@@ -51,7 +47,7 @@ def time_setting(setting, *, rounds=ROUNDS):
     """All contestants, `rounds` turns each, one after the other."""
     torch.compiler.reset()
     with tempfile.TemporaryDirectory() as folder:
-        racers = {kind: contestant(setting, kind, folder) for kind in CONTESTANTS}
+        racers = {kind: contestant(setting, kind, folder) for kind in running(setting.device.type)}
         steps = setting.shape["timed"]
         seconds = {kind: [] for kind in racers}
         products = []
@@ -71,7 +67,7 @@ def summarise(setting, seconds, *, peak):
     rows = setting.batch * setting.masked
     width, vocabulary = setting.shape["model"]["width"], setting.shape["vocabulary"]
     needed = {
-        "naive": student + teacher, "online": student + teacher,
+        **dict.fromkeys(("naive", "online", "liger"), student + teacher),
         "cached": student + 2 * rows * width * vocabulary, "alone": student,
     }  # fmt: skip
     found = {}
@@ -224,7 +220,7 @@ def memory(setting):
     """Of every contestant at the paper's shape, each in a process of its own."""
     precision = "fp32" if setting.device.type == "cpu" else "bf16"
     size = {}
-    for kind in CONTESTANTS:
+    for kind in running(setting.device.type):
         command = [sys.executable, __file__, "peak", kind, precision]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         size[kind] = int(said.split()[-1])
