@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -136,13 +137,22 @@ def test_a_pipeline_that_was_stopped_is_measured_by_the_sum_of_its_pieces(
 ):
     whole = importlib.import_module("whole")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "build" / "finished" / "old").mkdir(parents=True)
-    make = "import pathlib; [pathlib.Path('build/finished', n).mkdir() for n in ('a', 'b.partial')]"
-    status, first = whole.run([sys.executable, "-c", f"{make}; raise SystemExit(3)"])
-    assert status == 3 and first["trained"] == 1
-    status, second = whole.run([sys.executable, "-c", ""])
-    assert status == 0 and second["trained"] == 0
+    record = json.dumps(dict(student_flops=3, teacher_flops=4, seconds=36.0))
+
+    def made(*names, then):
+        lines = ["from pathlib import Path"]
+        for file in (Path("build", "finished", name, "run.json") for name in names):
+            lines += [f"Path({str(file.parent)!r}).mkdir(parents=True)"]
+            lines += [f"Path({str(file)!r}).write_text({record!r})"]
+        return [sys.executable, "-c", "\n".join([*lines, then])]
+
+    whole.run(made("old", then=""))
+    status, stopped, first = whole.run(made("a", "b.partial", then="raise SystemExit(3)"))
+    assert (status, stopped) == (3, False)
+    assert (first["trained"], first["operations"], first["model_hours"]) == (1, 7, 0.01)
+    status, stopped, second = whole.run(made("c", then="import time; time.sleep(60)"), minutes=0.05)
+    assert status != 0 and stopped
     both = whole.together(first, second)
     assert both["minutes"] == pytest.approx(first["minutes"] + second["minutes"])
-    assert (both["trained"], both["pieces"]) == (1, 2)
+    assert (both["trained"], both["operations"], both["pieces"]) == (2, 14, 2)
     assert both["peak_gb"] == max(first["peak_gb"], second["peak_gb"])
