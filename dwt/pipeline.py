@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import networkx as nx
@@ -24,6 +25,7 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 PROGRESS = "to go"  # how `dwt.progress` ends its lines
 FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word on a stage
+TRAINING = re.compile(r"(?:.*:)?(?:more-)?(?:standalone|student)@(.+)")  # <scale>-<arm>
 FILES = {"study": "dvc.yaml", "evidence": "evidence/dvc.yaml"}  # the pipelines
 COPIES = ("source", "corpus-code", "training-code", "evaluation-code")  # take no time
 KEPT = "What is finished is kept: mend this and start again."
@@ -57,20 +59,42 @@ def is_up_to_date(file="dvc.yaml"):
     return dry.returncode == 0 and "Running stage" not in dry.stdout
 
 
-def run_all(graph, *, jobs):
+def lengths(graph, params, pipeline):
+    """How long each stage takes, roughly: 1, and 1 more for every run as long as the student's."""
+    usual, work = resolve("scratch", 0, params), Counter()
+    for arm, seed in params.runs_of(pipeline):
+        run = resolve(arm, seed, params)
+        share = run.train["steps"] * run.layers / (usual.train["steps"] * usual.layers)
+        work[f"{params.scale}-{arm}"] += share
+    training = {name: TRAINING.fullmatch(name) for name in graph}
+    return {name: 1 + (work[found[1]] if found else 0) for name, found in training.items()}
+
+
+def run_all(graph, *, jobs, length=None):
     """Run the stages of a graph, each after those it waits for; start none after a failure.
 
-    Of the stages that are ready, those that most others wait for in turn start first, so that no
-    core is left idle at the end by one long chain.
+    Of the stages that are ready, the one whose chain of stages to come is the longest starts first,
+    so that no core is left idle at the end by one long stage or chain.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+        From `stages_to_run`.
+    jobs : int
+        Stages at once.
+    length : dict of str to float, optional
+        Of each stage, in any unit; by default all are alike.
 
     Returns
     -------
     str or None
         The stage that failed first, and why.
     """
-    behind = {}  # stages in the longest chain that starts here
+    length = length or dict.fromkeys(graph, 1)
+    behind = {}  # length of the longest chain that starts here
     for name in reversed(list(nx.topological_sort(graph))):
-        behind[name] = 1 + max((behind[after] for after in graph.successors(name)), default=0)
+        rest = max((behind[after] for after in graph.successors(name)), default=0)
+        behind[name] = length[name] + rest
     order = sorted(graph, key=lambda name: (-behind[name], name))
     waiting = {name: set(graph.predecessors(name)) for name in order}
     failed, running = None, {}
@@ -202,7 +226,10 @@ def main():
         print("Everything is up to date: nothing to run.")
     else:
         jobs = jobs or default_jobs(params.settings.train.threads)
-        failed = run_all(graph, jobs=jobs) if jobs > 1 else run_in_turn(file)
+        if jobs > 1:
+            failed = run_all(graph, jobs=jobs, length=lengths(graph, params, pipeline))
+        else:
+            failed = run_in_turn(file)
         if failed:
             print(f"\n{KEPT}", flush=True)
             sys.exit(failed)

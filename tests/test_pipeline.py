@@ -14,6 +14,7 @@ from conftest import ROOT, run
 
 from dwt import pipeline
 from dwt.notebook import clean
+from dwt.params import load_params
 from dwt.pipeline import cause, default_jobs
 from dwt.record import LEARNING
 
@@ -341,6 +342,31 @@ def test_every_stage_runs_after_those_it_waits_for_and_long_chains_start_first(m
     monkeypatch.setattr(pipeline, "_run", ran.append)
     assert pipeline.run_all(graph, jobs=1) is None
     assert ran == ["start", "train-1", "train-2", "a-side-show", "score-1", "score-2", "end"]
+
+
+def test_of_stages_with_the_same_chain_behind_them_the_longest_starts_first(monkeypatch):
+    """Started last, four times the steps would keep one core busy while the other waits."""
+    names = ["short", "long", "middle"]
+    graph, ran = networkx.DiGraph([(name, "end") for name in names]), []
+    monkeypatch.setattr(pipeline, "_run", ran.append)
+    pipeline.run_all(graph, jobs=1, length={"short": 1, "long": 4, "middle": 2, "end": 1})
+    assert ran == ["long", "middle", "short", "end"]
+
+
+def test_a_stage_is_as_long_as_the_runs_it_trains():
+    params = load_params(ROOT / "params.yaml")
+    more = "evidence/dvc.yaml:"
+    took = {
+        "study": {"source": 1, "teachers@laptop": 1, "standalone@laptop-very-weak-teacher": 2},
+        "evidence": {
+            f"{more}student@laptop-normal-4x": 13,
+            f"{more}more-standalone@laptop-scratch": 4,
+        },
+    }
+    for grid, stages in took.items():
+        graph = networkx.DiGraph()
+        graph.add_nodes_from(stages)
+        assert pipeline.lengths(graph, params, grid) == pytest.approx(stages)
 
 
 def test_after_a_failure_no_stage_starts(monkeypatch):
