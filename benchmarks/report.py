@@ -95,18 +95,20 @@ def draw(found, path):
     """Tokens per second of every contestant, one panel per shape."""
     plots.theme()
     shapes = list(found["shapes"])
+    ran = {kind for shape in found["shapes"].values() for kind in shape["fp32"]["contestants"]}
+    kinds = [kind for kind in NAMES if kind in ran][::-1]
     figure, axes = plt.subplots(1, len(shapes), figsize=(7.2, 2.4), sharey=True)
     for axis, shape in zip(axes, shapes, strict=True):
-        kinds = list(found["shapes"][shape]["fp32"]["contestants"])[::-1]
         for place, precision in enumerate(found["shapes"][shape]):
             setting = found["shapes"][shape][precision]["contestants"]
-            rates = [setting[kind]["tokens_per_second"] for kind in kinds]
-            y = [i + 0.18 - 0.36 * place for i in range(len(kinds))]
+            here = [kind for kind in kinds if kind in setting]
+            rates = [setting[kind]["tokens_per_second"] for kind in here]
+            y = [kinds.index(kind) + 0.18 - 0.36 * place for kind in here]
             middle = [r[0] for r in rates]
             spread = [[r[0] - r[1] for r in rates], [r[2] - r[0] for r in rates]]
             axis.barh(y, middle, height=0.34, xerr=spread, label=precision,
                       color=("#404040", "#b0b0b0")[place], error_kw={"lw": 0.8})  # fmt: skip
-            for where, rate, kind in zip(y, middle, kinds, strict=True):
+            for where, rate, kind in zip(y, middle, here, strict=True):
                 speedup = setting[kind]["speedup"][0]
                 axis.annotate(f" {speedup:.1f}x", (rate, where), va="center", fontsize=7,
                               xytext=(4, 0), textcoords="offset points")  # fmt: skip

@@ -197,9 +197,11 @@ def where_time_goes(setting, *, most=8):
 def measure(device, wanted, found):
     """Measure the wanted sections again and put them into `found`; all of them take minutes."""
     found["device"] = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    packages = ["torch", "transformers", "accelerate"]
+    packages += ["liger-kernel"] if "liger" in running(device) else []
     found["versions"] = {
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "transformers", "accelerate")},
+        **{name: metadata.version(name) for name in packages},
     }
     every = shapes(device)
     for name, shape in every.items():

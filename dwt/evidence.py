@@ -99,7 +99,6 @@ def one_curve(points, *, level=0.95):
         off[name] = paired(of_route, 0 * of_route, level=level)
     return line, off
 
-
 def summary_of(points, *, level=0.95) -> pd.DataFrame:
     """Mean gap and gain of each arm of `gap_points`, the gain with its interval."""
     rows = []

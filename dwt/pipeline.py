@@ -59,8 +59,22 @@ def is_up_to_date(file="dvc.yaml"):
     return dry.returncode == 0 and "Running stage" not in dry.stdout
 
 
-def lengths(graph, params, pipeline):
-    """How long each stage takes, roughly: 1, and 1 more for every run as long as the student's."""
+def lengths(graph, *, params, pipeline):
+    """Length of each stage, in runs of `scratch`, the student trained alone.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+        From `stages_to_run`.
+    params : dwt.schema.Params
+    pipeline : {"study", "evidence"}
+
+    Returns
+    -------
+    dict of str to float
+        The stage's training runs by steps x layers (what a teacher takes is not counted), and 1 for
+        starting and for all else.
+    """
     usual, work = resolve("scratch", 0, params), Counter()
     for arm, seed in params.runs_of(pipeline):
         run = resolve(arm, seed, params)
@@ -226,10 +240,8 @@ def main():
         print("Everything is up to date: nothing to run.")
     else:
         jobs = jobs or default_jobs(params.settings.train.threads)
-        if jobs > 1:
-            failed = run_all(graph, jobs=jobs, length=lengths(graph, params, pipeline))
-        else:
-            failed = run_in_turn(file)
+        length = lengths(graph, params=params, pipeline=pipeline)
+        failed = run_all(graph, jobs=jobs, length=length) if jobs > 1 else run_in_turn(file)
         if failed:
             print(f"\n{KEPT}", flush=True)
             sys.exit(failed)

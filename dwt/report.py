@@ -144,7 +144,9 @@ def build(params, *, pages=tuple(PAGES)):
     extended = {name: markdown(f.read_text()) for name, f in extended.items() if f.is_file()}
     figures = [_figure(page, params, out) for page in made if page.name in FIGURES]
     rows = ledger(params, scales, made)
-    page = template.render(**site, answers=answers, extended=extended, ledger=rows, figures=figures)
+    page = template.render(
+        **site, answers=answers, extended=extended, ledger=rows, figures=figures
+    )
     _write(out / "index.html", page)
     _write(out / "style.css", (SITE / "style.css").read_text(encoding="utf-8") + code_colours())
     return out / "index.html"

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 
+from dwt.params import load_params
 from dwt.tasks import Task
 
 RESULTS = ROOT / "results" / "benchmarks"
@@ -50,21 +51,30 @@ def test_the_naive_trainer_minimises_the_same_objective_on_the_same_batches(
         assert loss == pytest.approx(theirs, rel=1e-5)
 
 
-def test_ligers_loss_and_ours_take_the_same_step(bench, setting, tmp_path):
+def test_ligers_loss_and_ours_have_the_same_value_and_gradients(bench, setting, tmp_path):
     pytest.importorskip("liger_kernel", reason="Liger Kernel comes with CUDA's Triton only")
-    weights = []
+    found = []
     for kind in ("online", "liger"):
-        racer = bench.contestant(setting, kind, tmp_path)
+        engine = (racer := bench.contestant(setting, kind, tmp_path, compile="off")).engine
         batch = racer.draw(0)
-        batch = batch._replace(taught=racer.engine.teach(batch))
-        racer.engine.step(batch, learning_rate=1e-2)
-        weights.append(torch.cat([p.flatten() for p in racer.engine.student.parameters()]))
-    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+        batch = batch._replace(taught=engine.teach(batch))
+        weights = dict(hard_weight=1.0, soft_weight=1.0)
+        total = engine._forward(batch, weights, values=True, measure=False).total
+        total.backward()
+        found.append([total, *(p.grad for p in engine.student.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+
+
+def test_liger_runs_on_cuda_where_it_is_installed(bench, monkeypatch):
+    for there in (True, False):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, there=there: there or None)
+        assert ("liger" in bench.running("cuda")) == there
+        assert "liger" not in bench.running("cpu")
 
 
 def test_every_contestant_is_timed_and_ratios_refer_to_the_right_one(bench, setting):
     found = bench.time_setting(setting, rounds=2)["contestants"]
-    assert set(found) == set(bench.running("cpu"))
+    assert set(found) == {"naive", "online", "cached", "alone"}
     assert found["naive"]["speedup"] == [1.0, 1.0, 1.0]
     assert found["alone"]["step_over_alone"] == [1.0, 1.0, 1.0]
     for kind in found:
@@ -147,12 +157,40 @@ def test_a_pipeline_that_was_stopped_is_measured_by_the_sum_of_its_pieces(
         return [sys.executable, "-c", "\n".join([*lines, then])]
 
     whole.run(made("old", then=""))
-    status, stopped, first = whole.run(made("a", "b.partial", then="raise SystemExit(3)"))
-    assert (status, stopped) == (3, False)
+    status, time_is_up, first = whole.run(made("a", "b.partial", then="raise SystemExit(3)"))
+    assert (status, time_is_up) == (3, False)
     assert (first["trained"], first["operations"], first["model_hours"]) == (1, 7, 0.01)
-    status, stopped, second = whole.run(made("c", then="import time; time.sleep(60)"), minutes=0.05)
-    assert status != 0 and stopped
+    wait = "import time; time.sleep(60)"
+    status, time_is_up, second = whole.run(made("c", then=wait), minutes=0.05)
+    assert status != 0 and time_is_up
     both = whole.together(first, second)
     assert both["minutes"] == pytest.approx(first["minutes"] + second["minutes"])
     assert (both["trained"], both["operations"], both["pieces"]) == (2, 14, 2)
     assert both["peak_gb"] == max(first["peak_gb"], second["peak_gb"])
+
+
+def test_a_piece_of_a_pipeline_is_said_with_its_share_and_only_where_time_was_up(
+    bench, tmp_path, monkeypatch
+):
+    whole, params = importlib.import_module("whole"), load_params(ROOT / "params.yaml")
+    params = params.model_copy(update={"root": tmp_path})
+    monkeypatch.chdir(tmp_path)
+    grid = pd.DataFrame({"student_flops": [3, 3, 3], "teacher_flops": [4, 4, 13]})
+    params.path("results").mkdir(parents=True)
+    grid.to_csv(params.path("results") / "runs.csv")
+    folder = tmp_path / "build" / "finished" / "a"
+
+    def trains(then):
+        record = json.dumps(dict(student_flops=6, teacher_flops=9, seconds=36.0))
+        script = f"import pathlib, time; f = pathlib.Path({str(folder)!r}); f.mkdir(parents=True); "
+        return [sys.executable, "-c", f"{script}(f / 'run.json').write_text({record!r}); {then}"]
+
+    with pytest.raises(SystemExit, match="start again to go on"):
+        whole.measure("study", params, command=[sys.executable, "-c", "raise SystemExit(2)"])
+    found = whole.measure("study", params, command=trains("time.sleep(60)"), minutes=0.05)
+    assert (found["share_of_operations"], found["models"], found["trained"]) == (0.5, 3, 1)
+    assert found["pieces"] == 2 and "again_seconds" not in found
+    whole_again = whole.measure("study", params, command=[sys.executable, "-c", ""])
+    assert (whole_again["pieces"], whole_again["share_of_operations"]) == (3, 0.5)
+    assert whole_again["again_seconds"] > 0
+    assert not list(Path("build").glob("whole-*"))

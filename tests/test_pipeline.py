@@ -14,7 +14,7 @@ from conftest import ROOT, run
 
 from dwt import pipeline
 from dwt.notebook import clean
-from dwt.params import load_params
+from dwt.params import load_params, resolve
 from dwt.pipeline import cause, default_jobs
 from dwt.record import LEARNING
 
@@ -68,6 +68,8 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(scal
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(re.sub("^scale: .*$", f"scale: {scale}", text, flags=re.M))
     assert runs_again(root, "--allow-missing") == set()
+    if scale == PARAMS["scale"]:  # the extended grid was run at this one only
+        assert runs_again(root, "--allow-missing", "evidence/dvc.yaml") == set()
     listed = dvc("stage", "list", "--name-only", "dvc.yaml", cwd=root).stdout.split()
     locked = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
     assert {name for name in locked if re.search(f"@{scale}(-|$)", name)} <= {*listed}
@@ -346,27 +348,28 @@ def test_every_stage_runs_after_those_it_waits_for_and_long_chains_start_first(m
 
 def test_of_stages_with_the_same_chain_behind_them_the_longest_starts_first(monkeypatch):
     """Started last, four times the steps would keep one core busy while the other waits."""
-    names = ["short", "long", "middle"]
-    graph, ran = networkx.DiGraph([(name, "end") for name in names]), []
+    length = {"a-short": 1, "b-middle": 2, "c-long": 4, "end": 1}
+    graph, ran = networkx.DiGraph([(name, "end") for name in length if name != "end"]), []
     monkeypatch.setattr(pipeline, "_run", ran.append)
-    pipeline.run_all(graph, jobs=1, length={"short": 1, "long": 4, "middle": 2, "end": 1})
-    assert ran == ["long", "middle", "short", "end"]
+    pipeline.run_all(graph, jobs=1, length=length)
+    assert ran == ["c-long", "b-middle", "a-short", "end"]
 
 
-def test_a_stage_is_as_long_as_the_runs_it_trains():
-    params = load_params(ROOT / "params.yaml")
-    more = "evidence/dvc.yaml:"
-    took = {
-        "study": {"source": 1, "teachers@laptop": 1, "standalone@laptop-very-weak-teacher": 2},
-        "evidence": {
-            f"{more}student@laptop-normal-4x": 13,
-            f"{more}more-standalone@laptop-scratch": 4,
-        },
-    }
-    for grid, stages in took.items():
-        graph = networkx.DiGraph()
-        graph.add_nodes_from(stages)
-        assert pipeline.lengths(graph, params, grid) == pytest.approx(stages)
+@pytest.mark.parametrize("file", pipeline.FILES.items(), ids=lambda item: item[0])
+def test_a_stage_is_as_long_as_the_runs_it_trains(file, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params, (grid, path) = load_params(), file
+    found = pipeline.lengths(pipeline.stages_to_run(path), params=params, pipeline=grid)
+    for stage, length in found.items():
+        kind, _, cell = stage.rpartition(":")[2].partition("@")
+        if kind.removeprefix("more-") not in ("standalone", "student"):
+            assert length == 1
+            continue
+        arm = cell.removeprefix(f"{params.scale}-")
+        runs = [resolve(name, seed, params) for name, seed in params.runs_of(grid) if name == arm]
+        usual = resolve("scratch", 0, params)
+        steps = sum(run.train["steps"] * run.layers for run in runs)
+        assert steps and length == pytest.approx(1 + steps / usual.train["steps"] / usual.layers)
 
 
 def test_after_a_failure_no_stage_starts(monkeypatch):
