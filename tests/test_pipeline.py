@@ -355,6 +355,7 @@ def test_of_stages_with_the_same_chain_behind_them_the_longest_starts_first(monk
     assert ran == ["c-long", "b-middle", "a-short", "end"]
 
 
+@pytest.mark.filterwarnings("ignore:_NoneStep")  # DVC's own, of pygtrie
 @pytest.mark.parametrize("file", pipeline.FILES.items(), ids=lambda item: item[0])
 def test_a_stage_is_as_long_as_the_runs_it_trains(file, monkeypatch):
     monkeypatch.chdir(ROOT)
