@@ -36,12 +36,13 @@ def shapes(device):
     """
     scales, cuda = load_params(ROOT / "params.yaml").scales, device == "cuda"
     laptop, gpu = (_shape(scales[name]) for name in ("laptop", "gpu"))
+    paper = scales["paper"].train
     return {
         "laptop": laptop | dict(threads=scales["laptop"].train.threads, timed=20),
         "cores": laptop | dict(timed=20),
         "paper": dict(
-            model=PAPER, vocabulary=30_522, mask_rate=0.15, batch=128 if cuda else 8,
-            steps=4_700_000, timed=20 if cuda else 2,
+            model=PAPER, vocabulary=30_522, mask_rate=paper.mask_rate, steps=paper.steps,
+            batch=paper.batch if cuda else 8, timed=20 if cuda else 2,
         ),
         "gpu": gpu | dict(batch=gpu["batch"] if cuda else 8, timed=20 if cuda else 3),
     }  # fmt: skip

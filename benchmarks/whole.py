@@ -1,4 +1,4 @@
-"""What does a whole pipeline take, in minutes and memory?
+"""What does a whole pipeline take, in minutes, memory and disk?
 
 `python benchmarks/whole.py study` times `make study` in this folder, `evidence` what `make
 evidence` does once the study is there, and writes it to results/benchmarks/whole.json. What is
@@ -22,6 +22,7 @@ from memory import Memory
 from dwt.params import load_params
 
 FILE = Path("results", "benchmarks", "whole.json")
+MADE = ("data", "build", "runs", "executed", ".dvc")  # what a pipeline writes and git ignores
 
 
 def models():
@@ -33,6 +34,13 @@ def models():
 def operations(runs):
     """Floating-point operations of the training steps of some runs, teachers' included."""
     return sum(run["student_flops"] + run["teacher_flops"] for run in runs)
+
+
+def disk(*folders):
+    """GB on disk of all files below some folders; one that has several names counts once."""
+    files = (file for folder in folders for file in Path(folder).rglob("*") if file.is_file())
+    sizes = {(s.st_dev, s.st_ino): 512 * s.st_blocks for s in (f.lstat() for f in files)}
+    return sum(sizes.values()) / 1e9
 
 
 def run(command, minutes=None):
@@ -96,6 +104,7 @@ def measure(target, params, *, command, minutes=None):
     table = params.path("results") / ("" if target == "study" else target) / "runs.csv"
     grid = pd.read_csv(table).to_dict("records")
     found |= {"models": len(grid), "share_of_operations": found["operations"] / operations(grid)}
+    found |= {"environment_gb": disk(".venv"), "made_gb": disk(*MADE)}
     return found | installed | {"scale": params.scale, "cores": len(os.sched_getaffinity(0))}
 
 

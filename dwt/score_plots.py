@@ -14,6 +14,8 @@ from dwt.answers import say_order
 from dwt.look import how_sure, mean_and_seeds, styles
 from dwt.stats import paired, verdict
 
+DASHES = {"random": "--"}  # of the lines of baselines; the others are dotted
+
 
 def task_scores(scores, arms, figure, *, level=0.95, note=""):
     """Zero-shot and fine-tuned scores by task: every seed, against guessing and random weights.
@@ -28,9 +30,8 @@ def task_scores(scores, arms, figure, *, level=0.95, note=""):
     axes = figure.subplots(rows, min(3, len(panels)), sharey=True, squeeze=False).flat
     look, found = styles(scores.loc[scores["kind"] != "baseline", "arm"]), []
     for ((task, metric), table), axis in zip(panels, axes, strict=False):
-        for name, score in _baselines(table).items():
-            right = name == "random"
-            axis.axvline(score, color="0.5", lw=1, ls="--" if right else ":")
+        for name, score, right in _baseline_lines(table):
+            axis.axvline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
             axis.annotate(name, (score, 0.98), (2 if right else -2, 0), rotation=90, va="top",
                           xycoords=("data", "axes fraction"), textcoords="offset points",
                           ha="left" if right else "right", color="0.4")  # fmt: skip
@@ -63,7 +64,7 @@ def by_size(scores, runs, figure, *, level=0.95, note=""):
     across = grid[0].subgridspec(1, len(panels))
     for i, ((task, metric), rows) in enumerate(panels):
         axis, wide = figure.add_subplot(across[i]), measures.by_seed(rows)
-        _against_layers(wide, _baselines(rows), layers, look, axis, level)
+        _against_layers(wide, _baseline_lines(rows), layers, look, axis, level)
         order, seeds = say_order(wide, layers).split(" (")
         axis.set_title("\n".join([task, *order.split(": "), f"({seeds}"]))
         axis.set(xlabel="layers", ylabel=metric)
@@ -74,9 +75,8 @@ def by_size(scores, runs, figure, *, level=0.95, note=""):
 
 def _against_layers(wide, baselines, layers, look, axis, level):
     """Every seed and the means of the models trained alone; baselines as horizontal lines."""
-    for name, score in baselines.items():
-        above = name == "random"
-        axis.axhline(score, color="0.5", lw=1, ls="--" if above else ":")
+    for name, score, above in baselines:
+        axis.axhline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
         axis.annotate(name, (0.99, score), (0, 2 if above else -2), va=("top", "bottom")[above],
                       xycoords=("axes fraction", "data"), textcoords="offset points",
                       ha="right", color="0.4")  # fmt: skip
@@ -113,6 +113,15 @@ def _phenomena(parts, layers, look, axis, level):
 def _baselines(rows):
     """Mean score of each baseline: chance, majority, random weights."""
     return rows[rows["kind"] == "baseline"].groupby("arm")["score"].mean()
+
+
+def _baseline_lines(rows):
+    """Name and score of each baseline, and whether its name belongs on the line's upper side.
+
+    The highest has it there and the others below, so that names of close lines lie apart.
+    """
+    found = _baselines(rows)
+    return [(name, score, name == found.idxmax()) for name, score in found.items()]
 
 
 def _task(task, rows):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -187,7 +188,11 @@ def test_a_piece_of_a_pipeline_is_said_with_its_share_and_only_where_time_was_up
 
     with pytest.raises(SystemExit, match="start again to go on"):
         whole.measure("study", params, command=[sys.executable, "-c", "raise SystemExit(2)"])
+    Path("runs").mkdir()
+    Path("runs", "weights").write_bytes(bytes(3_000_000))
+    os.link(Path("runs", "weights"), Path("build", "kept"))
     found = whole.measure("study", params, command=trains("time.sleep(60)"), minutes=0.05)
+    assert found["environment_gb"] == 0 and found["made_gb"] == pytest.approx(0.003, rel=0.05)
     assert (found["share_of_operations"], found["models"], found["trained"]) == (0.5, 3, 1)
     assert found["pieces"] == 2 and "again_seconds" not in found
     whole_again = whole.measure("study", params, command=[sys.executable, "-c", ""])

@@ -90,3 +90,16 @@ def test_a_note_stands_below_the_figure_and_text_is_large_enough(draw, figure):
     assert "GLUE: left out: QNLI." in texts(figure)
     figure.draw_without_rendering()
     assert min(text.get_fontsize() for text in figure.findobj(plt.Text)) >= 8
+
+
+@pytest.mark.parametrize("random", [0.48, 0.499, 0.501, 0.52])
+@pytest.mark.parametrize("draw", ["task_scores", "by_size"])
+def test_names_of_baselines_whose_lines_are_close_lie_apart(draw, random, figure):
+    scores = made_up_scores(ARMS)
+    scores.loc[scores["arm"] == "random", "score"] = random
+    getattr(score_plots, draw)(scores, ARMS if draw == "task_scores" else RUNS, figure)
+    figure.draw_without_rendering()
+    for axis in shown(figure).values():
+        names = {t.get_text(): t for t in axis.texts if t.get_text() in ("random", "chance")}
+        boxes = [name.get_window_extent() for name in names.values()]
+        assert len(boxes) == 2 and not boxes[0].overlaps(boxes[1])
