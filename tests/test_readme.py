@@ -108,8 +108,9 @@ def test_minutes_and_memory_of_the_pipelines_are_those_measured():
     assert study["installed_before"] and study["trained"] == study["models"] == 33
     assert (
         f"it took {study['minutes']:.0f} minutes without installing, at most "
-        f"{study['peak_gb']:.1f} GB of memory at once"
+        f"{study['peak_gb']:.1f} GB of memory at once, and {study['made_gb']:.1f} GB of disk"
     ) in text
+    assert f"minutes and {study['environment_gb']:.1f} GB more" in text
     minutes, share = evidence["minutes"], evidence["share_of_operations"]
     assert (
         f"{evidence['models']} runs; in {minutes:.0f} minutes two cores did {100 * share:.0f} % of "
