@@ -80,6 +80,28 @@ def label_ends(axis, x, ys, texts, colors, *, lines=1, ha="left"):
                       **beside(ha))  # fmt: skip
 
 
+def mean_lines(axis, wide, looks, texts):
+    """Seeds thin, mean thick, a text at the end of each; returns the means.
+
+    Parameters
+    ----------
+    wide : DataFrame, [seeds x steps, arms]
+    looks : dict of str to Style
+        From `styles`.
+    texts : sequence of str
+        One for each arm.
+    """
+    means = wide.groupby("step").mean()
+    for arm, look in ((arm, looks[arm]) for arm in wide):
+        seeds = wide[arm].unstack("seed")  # [steps, seeds]
+        axis.plot(seeds.index, seeds, color=look.color, lw=0.6, alpha=0.5)
+        axis.plot(means[arm], color=look.color, ls=look.linestyle, marker=look.marker, mec="w",
+                  mew=0.6, markevery=max(1, len(means) // 6))  # fmt: skip
+    colors = [looks[arm].color for arm in wide]
+    label_ends(axis, means.index[-1], means.iloc[-1], texts, colors)
+    return means
+
+
 def ink(color):
     """The colour dark enough for text on white."""
     return sns.set_hls_values(color, l=0.33)

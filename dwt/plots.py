@@ -21,8 +21,8 @@ from dwt.look import (
     how_sure,
     ink,
     label_beyond,
-    label_ends,
     mean_and_seeds,
+    mean_lines,
     styles,
 )
 from dwt.look import save as save  # the notebooks take both from here
@@ -170,44 +170,6 @@ def scales(studies, figure):
         axes[0].annotate(name, (0, 0.5), (-46, 0), "axes fraction", "offset points", **where)
 
 
-def scores_over_training(scores, arms, tasks, figure, *, level=0.95):
-    """Scores of weights kept along pre-training, as the paper's Figures 3 and 4: mean and seeds.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        From `dwt.results.scores_by_step`.
-    arms, tasks : sequence of str
-        Which to draw; a task has one panel for each of its metrics.
-    figure : matplotlib figure
-        Its height is set.
-    """
-    panels = scores[scores["task"].isin(tasks)].groupby(["task", "metric"], sort=False)
-    rows = -(-len(panels) // 2)
-    figure.set_figheight(0.4 + 2.6 * rows)
-    axes = figure.subplots(rows, min(2, len(panels)), squeeze=False).flat
-    look = styles(scores.loc[scores["kind"] != "baseline", "arm"])
-    for ((task, metric), of_task), axis in zip(panels, axes, strict=False):
-        base = of_task["kind"] == "baseline"
-        for name, score in of_task[base].groupby("arm")["score"].mean().items():
-            axis.axhline(score, color="0.5", lw=1, ls="--" if name == "random" else ":")
-            axis.annotate(name, (0.01, score), (0, 2), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", color="0.4")  # fmt: skip
-        by = dict(index=["seed", "step"], columns="arm", values="score")
-        wide = of_task[~base].pivot_table(**by)[arms].astype(float)
-        _mean_lines(axis, wide, look, arms)
-        last = wide.xs(wide.index.get_level_values("step").max(), level="step")
-        best, *others = last.mean().sort_values(ascending=False, kind="stable").index
-        said = f"{task}: {best} ends highest"
-        if others:
-            d = paired(last[best], last[others[0]], level=level)
-            said += f", {d.brief} against {others[0]} {how_sure(len(last), level)}"
-        axis.set(xlabel="step of pre-training", ylabel=metric)
-        headline(axis, said)
-    for axis in figure.axes[len(panels) :]:
-        axis.set_visible(False)
-
-
 def _by_step(curves, column):
     """[seeds x steps, arms], only where there is a value."""
     there = curves.dropna(subset=[column])
@@ -215,25 +177,12 @@ def _by_step(curves, column):
 
 
 def _mean_curves(axis, wide, curves):
-    """As `_mean_lines`, with the soft weight beside the name."""
+    """As `dwt.look.mean_lines`, with the soft weight beside the name."""
     texts = []
     for arm in wide:
         weight = curves.loc[curves["arm"] == arm, "soft_weight"].dropna().iloc[[0, -1]].round(1)
         weights = " → ".join(dict.fromkeys(f"{w:g}" for w in weight if w))
         texts.append(f"{arm} ({weights})" if weights else arm)
-    means = _mean_lines(axis, wide, styles(curves["arm"]), texts)
+    means = mean_lines(axis, wide, styles(curves["arm"]), texts)
     axis.set_xlabel("step (labels: weight of the soft loss)")
-    return means
-
-
-def _mean_lines(axis, wide, looks, texts):
-    """Seeds thin, mean thick, a text at the end of each; returns the means."""
-    means = wide.groupby("step").mean()
-    for arm, look in ((arm, looks[arm]) for arm in wide):
-        seeds = wide[arm].unstack("seed")  # [steps, seeds]
-        axis.plot(seeds.index, seeds, color=look.color, lw=0.6, alpha=0.5)
-        axis.plot(means[arm], color=look.color, ls=look.linestyle, marker=look.marker, mec="w",
-                  mew=0.6, markevery=max(1, len(means) // 6))  # fmt: skip
-    colors = [looks[arm].color for arm in wide]
-    label_ends(axis, means.index[-1], means.iloc[-1], texts, colors)
     return means

@@ -11,7 +11,8 @@ import pandas as pd
 
 from dwt import findings, measures
 from dwt.answers import say_order
-from dwt.look import how_sure, mean_and_seeds, styles
+from dwt.glue import GLUE
+from dwt.look import headline, how_sure, mean_and_seeds, mean_lines, styles
 from dwt.stats import paired, verdict
 
 DASHES = {"random": "--"}  # of the lines of baselines; the others are dotted
@@ -73,18 +74,65 @@ def by_size(scores, runs, figure, *, level=0.95, note=""):
     _caption(figure, note)
 
 
+def over_training(scores, arms, tasks, figure, *, level=0.95):
+    """Scores of weights kept along pre-training, as the paper's Figures 3 and 4: mean and seeds.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        From `dwt.results.scores_by_step`.
+    arms, tasks : sequence of str
+        Which to draw; a task has one panel for each of its metrics.
+    figure : matplotlib figure
+        Its height is set.
+    """
+    panels = scores[scores["task"].isin(tasks)].groupby(["task", "metric"], sort=False)
+    rows = -(-len(panels) // 2)
+    figure.set_figheight(0.4 + 2.6 * rows)
+    axes = figure.subplots(rows, min(2, len(panels)), squeeze=False).flat
+    look = styles(scores.loc[scores["kind"] != "baseline", "arm"])
+    for ((task, metric), of_task), axis in zip(panels, axes, strict=False):
+        _across(axis, _baseline_lines(of_task), place=0.01, ha="left")
+        by = dict(index=["seed", "step"], columns="arm", values="score")
+        wide = of_task[of_task["kind"] != "baseline"].pivot_table(**by)[arms].astype(float)
+        mean_lines(axis, wide, look, arms)
+        last = wide.xs(wide.index.get_level_values("step").max(), level="step")
+        title = GLUE[task].title if task in GLUE else task
+        axis.set(xlabel="step of pre-training", ylabel=metric)
+        headline(axis, f"{title}: {_who_ends_highest(last, level)}")
+    for axis in figure.axes[len(panels) :]:
+        axis.set_visible(False)
+
+
+def _who_ends_highest(last, level):
+    """By their means, and how far ahead of the next; `last` is [seeds, arms]."""
+    means = last.mean().sort_values(ascending=False, kind="stable")
+    best, *others = means.index
+    if not others:
+        return f"{best} ends highest"
+    if means[best] == means[others[0]]:
+        return f"{best} and {others[0]} end alike"
+    d = paired(last[best], last[others[0]], level=level)
+    return f"{best} ends highest, {d.brief} against {others[0]} {how_sure(len(last), level)}"
+
+
 def _against_layers(wide, baselines, layers, look, axis, level):
     """Every seed and the means of the models trained alone; baselines as horizontal lines."""
-    for name, score, above in baselines:
-        axis.axhline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
-        axis.annotate(name, (0.99, score), (0, 2 if above else -2), va=("top", "bottom")[above],
-                      xycoords=("axes fraction", "data"), textcoords="offset points",
-                      ha="right", color="0.4")  # fmt: skip
+    _across(axis, baselines, place=0.99, ha="right")
     axis.plot(layers, wide[[*layers.index]].mean(), color="0.6", lw=1, zorder=1)
     for arm, count in layers.items():
         mean_and_seeds(axis, pd.Series(float(count), wide.index), wide[arm], look[arm], level)
     axis.set_xticks([*layers])
     axis.margins(x=0.12, y=0.15)
+
+
+def _across(axis, baselines, *, place, ha):
+    """Baselines as horizontal lines, each with its name at one end."""
+    for name, score, above in baselines:
+        axis.axhline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
+        axis.annotate(name, (place, score), (0, 2 if above else -2), va=("top", "bottom")[above],
+                      xycoords=("axes fraction", "data"), textcoords="offset points",
+                      ha=ha, color="0.4")  # fmt: skip
 
 
 def _phenomena(parts, layers, look, axis, level):

@@ -179,47 +179,6 @@ def test_no_scale_with_results_is_said_in_the_figure():
     plt.close(figure)
 
 
-def scores_along(sign=1):
-    """Two tasks at three steps; `normal` ends `sign` x 0.1 ahead of the others."""
-    rows = [
-        ("student", arm, seed, step, task, 0.4 + step / 200 + 0.01 * seed
-         + (0.001 * ARMS.index(arm) if arm != "normal" else sign * 0.1))
-        for task in ("cola", "sst2") for arm in ARMS for seed in (0, 1, 2) for step in (10, 40, 80)
-    ]  # fmt: skip
-    for task in ("cola", "sst2"):
-        rows += [("baseline", "random", seed, 0, task, 0.31) for seed in (0, 1, 2)]
-        rows.append(("baseline", "majority", None, None, task, 0.3))
-    columns = ["kind", "arm", "seed", "step", "task", "score"]
-    return pd.DataFrame(rows, columns=columns).assign(metric="accuracy")
-
-
-def test_scores_over_training_show_every_seed_at_every_step_and_the_baselines():
-    plots.theme()
-    figure = plt.figure()
-    scores = scores_along()
-    plots.scores_over_training(scores, ARMS, ["cola", "sst2"], figure)
-    assert len(figure.axes) == 2
-    for task, axis in zip(("cola", "sst2"), figure.axes, strict=True):
-        lines = {tuple(np.round(line.get_ydata(), 6)) for line in axis.lines}
-        rows = scores[(scores["task"] == task) & (scores["kind"] == "student")]
-        for _, seed in rows.groupby(["arm", "seed"]):
-            assert tuple(np.round(seed["score"], 6)) in lines
-        texts = {text.get_text() for text in axis.findobj(plt.Text)}
-        assert {"random", "majority", *ARMS} <= texts
-        assert axis.get_xlabel() == "step of pre-training" and axis.get_ylabel() == "accuracy"
-    plt.close(figure)
-
-
-@pytest.mark.parametrize(("sign", "best"), [(1, "normal"), (-1, "extremely-weak")])
-def test_the_title_over_training_names_who_ends_highest(sign, best):
-    plots.theme()
-    figure = plt.figure()
-    plots.scores_over_training(scores_along(sign), ARMS, ["cola"], figure)
-    said = words(figure.axes[0])
-    assert said.startswith(f"cola: {best} ends highest, +") and "3 seeds" in said
-    plt.close(figure)
-
-
 def test_an_svg_has_no_date_and_the_same_bytes_from_another_process(tmp_path):
     script = (
         "import sys, pathlib; import matplotlib; matplotlib.use('Agg');"

@@ -6,10 +6,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_scores
-from test_plots import drawn_points
+from test_plots import drawn_points, words
 
 from dwt import plots, score_plots
 
@@ -19,6 +20,7 @@ RUNS = pd.DataFrame(
 )  # of `findings.sizes`, all that it reads
 GLUE = {"cola": {"matthews": 0.2}, "mrpc": {"accuracy": 0.7, "f1": 0.8}}
 PHENOMENA = ("binding", "ellipsis")
+STUDENTS = ["scratch", "normal", "very-weak", "extremely-weak"]
 
 
 @pytest.fixture
@@ -103,3 +105,46 @@ def test_names_of_baselines_whose_lines_are_close_lie_apart(draw, random, figure
         names = {t.get_text(): t for t in axis.texts if t.get_text() in ("random", "chance")}
         boxes = [name.get_window_extent() for name in names.values()]
         assert len(boxes) == 2 and not boxes[0].overlaps(boxes[1])
+
+
+def scores_along(sign=1):
+    """Two tasks at three steps; `normal` ends `sign` x 0.1 ahead of the others."""
+    rows = [
+        ("student", arm, seed, step, task, 0.4 + step / 200 + 0.01 * seed
+         + (0.001 * STUDENTS.index(arm) if arm != "normal" else sign * 0.1))
+        for task in ("cola", "sst2") for arm in STUDENTS for seed in (0, 1, 2)
+        for step in (10, 40, 80)
+    ]  # fmt: skip
+    for task in ("cola", "sst2"):
+        rows += [("baseline", "random", seed, 0, task, 0.31) for seed in (0, 1, 2)]
+        rows.append(("baseline", "majority", None, None, task, 0.3))
+    columns = ["kind", "arm", "seed", "step", "task", "score"]
+    return pd.DataFrame(rows, columns=columns).assign(metric="accuracy")
+
+
+def test_scores_over_training_show_every_seed_at_every_step_and_the_baselines(figure):
+    scores = scores_along()
+    score_plots.over_training(scores, STUDENTS, ["cola", "sst2"], figure)
+    assert len(figure.axes) == 2
+    for task, axis in zip(("cola", "sst2"), figure.axes, strict=True):
+        lines = {tuple(np.round(line.get_ydata(), 6)) for line in axis.lines}
+        rows = scores[(scores["task"] == task) & (scores["kind"] == "student")]
+        for _, seed in rows.groupby(["arm", "seed"]):
+            assert tuple(np.round(seed["score"], 6)) in lines
+        texts = {text.get_text() for text in axis.findobj(plt.Text)}
+        assert {"random", "majority", *STUDENTS} <= texts
+        assert axis.get_xlabel() == "step of pre-training" and axis.get_ylabel() == "accuracy"
+
+
+@pytest.mark.parametrize(("sign", "best"), [(1, "normal"), (-1, "extremely-weak")])
+def test_the_title_over_training_names_who_ends_highest(sign, best, figure):
+    score_plots.over_training(scores_along(sign), STUDENTS, ["cola"], figure)
+    said = words(figure.axes[0])
+    assert said.startswith(f"CoLA: {best} ends highest, +") and "3 seeds" in said
+
+
+def test_the_title_over_training_names_nobody_the_highest_where_two_end_alike(figure):
+    scores = scores_along()
+    scores.loc[scores["kind"] == "student", "score"] = 0.5
+    score_plots.over_training(scores, STUDENTS, ["cola"], figure)
+    assert words(figure.axes[0]) == "CoLA: scratch and normal end alike"
