@@ -41,6 +41,7 @@ def shapes(device):
         "laptop": laptop | dict(threads=scales["laptop"].train.threads, timed=20),
         "cores": laptop | dict(timed=20),
         "paper": dict(
+            # A pre-trained vocabulary: params.yaml has its name, not its size.
             model=PAPER, vocabulary=30_522, mask_rate=paper.mask_rate, steps=paper.steps,
             batch=paper.batch if cuda else 8, timed=20 if cuda else 2,
         ),

@@ -22,7 +22,7 @@ from memory import Memory
 from dwt.params import load_params
 
 FILE = Path("results", "benchmarks", "whole.json")
-MADE = ("data", "build", "runs", "executed", ".dvc")  # what a pipeline writes and git ignores
+MADE = ("data", "build", "runs", "executed", ".dvc")  # where a pipeline writes what git ignores
 
 
 def models():
@@ -104,7 +104,8 @@ def measure(target, params, *, command, minutes=None):
     table = params.path("results") / ("" if target == "study" else target) / "runs.csv"
     grid = pd.read_csv(table).to_dict("records")
     found |= {"models": len(grid), "share_of_operations": found["operations"] / operations(grid)}
-    found |= {"environment_gb": disk(".venv"), "made_gb": disk(*MADE)}
+    if target == "study":  # later, these folders hold both
+        found |= {"environment_gb": disk(".venv"), "made_gb": disk(*MADE)}
     return found | installed | {"scale": params.scale, "cores": len(os.sched_getaffinity(0))}
 
 

@@ -4,6 +4,7 @@ Functions draw on the figure they are given, as those of `dwt.plots` do on axes;
 it, for what a reader of the figure alone must know, such as tasks left out.
 """
 
+import math
 import textwrap
 
 import numpy as np
@@ -11,11 +12,8 @@ import pandas as pd
 
 from dwt import findings, measures
 from dwt.answers import say_order
-from dwt.glue import GLUE
 from dwt.look import headline, how_sure, mean_and_seeds, mean_lines, styles
 from dwt.stats import paired, verdict
-
-DASHES = {"random": "--"}  # of the lines of baselines; the others are dotted
 
 
 def task_scores(scores, arms, figure, *, level=0.95, note=""):
@@ -31,8 +29,8 @@ def task_scores(scores, arms, figure, *, level=0.95, note=""):
     axes = figure.subplots(rows, min(3, len(panels)), sharey=True, squeeze=False).flat
     look, found = styles(scores.loc[scores["kind"] != "baseline", "arm"]), []
     for ((task, metric), table), axis in zip(panels, axes, strict=False):
-        for name, score, right in _baseline_lines(table):
-            axis.axvline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
+        for name, score, line, right in _baseline_lines(table):
+            axis.axvline(score, color="0.5", lw=1, ls=line)
             axis.annotate(name, (score, 0.98), (2 if right else -2, 0), rotation=90, va="top",
                           xycoords=("data", "axes fraction"), textcoords="offset points",
                           ha="left" if right else "right", color="0.4")  # fmt: skip
@@ -97,9 +95,8 @@ def over_training(scores, arms, tasks, figure, *, level=0.95):
         wide = of_task[of_task["kind"] != "baseline"].pivot_table(**by)[arms].astype(float)
         mean_lines(axis, wide, look, arms)
         last = wide.xs(wide.index.get_level_values("step").max(), level="step")
-        title = GLUE[task].title if task in GLUE else task
         axis.set(xlabel="step of pre-training", ylabel=metric)
-        headline(axis, f"{title}: {_who_ends_highest(last, level)}")
+        headline(axis, f"{measures.GLUE.get(task, task)}: {_who_ends_highest(last, level)}")
     for axis in figure.axes[len(panels) :]:
         axis.set_visible(False)
 
@@ -107,11 +104,14 @@ def over_training(scores, arms, tasks, figure, *, level=0.95):
 def _who_ends_highest(last, level):
     """By their means, and how far ahead of the next; `last` is [seeds, arms]."""
     means = last.mean().sort_values(ascending=False, kind="stable")
+    alike = [arm for arm in last if math.isclose(means[arm], means.iloc[0])]
+    if len(means) > 1 and len(alike) == len(means):
+        return "all end alike"
+    if len(alike) > 1:
+        return f"{' and '.join(alike)} end highest and alike"
     best, *others = means.index
     if not others:
         return f"{best} ends highest"
-    if means[best] == means[others[0]]:
-        return f"{best} and {others[0]} end alike"
     d = paired(last[best], last[others[0]], level=level)
     return f"{best} ends highest, {d.brief} against {others[0]} {how_sure(len(last), level)}"
 
@@ -128,8 +128,8 @@ def _against_layers(wide, baselines, layers, look, axis, level):
 
 def _across(axis, baselines, *, place, ha):
     """Baselines as horizontal lines, each with its name at one end."""
-    for name, score, above in baselines:
-        axis.axhline(score, color="0.5", lw=1, ls=DASHES.get(name, ":"))
+    for name, score, line, above in baselines:
+        axis.axhline(score, color="0.5", lw=1, ls=line)
         axis.annotate(name, (place, score), (0, 2 if above else -2), va=("top", "bottom")[above],
                       xycoords=("axes fraction", "data"), textcoords="offset points",
                       ha=ha, color="0.4")  # fmt: skip
@@ -164,12 +164,16 @@ def _baselines(rows):
 
 
 def _baseline_lines(rows):
-    """Name and score of each baseline, and whether its name belongs on the line's upper side.
+    """Name, score and line of each baseline, and whether its name is on the line's upper side.
 
-    The highest has it there and the others below, so that names of close lines lie apart.
+    Of two, the higher has it there and the other below, so that names of close lines lie apart.
     """
     found = _baselines(rows)
-    return [(name, score, name == found.idxmax()) for name, score in found.items()]
+    highest = found.idxmax() if len(found) else None
+    return [
+        (name, score, "--" if name == "random" else ":", name == highest)
+        for name, score in found.items()
+    ]
 
 
 def _task(task, rows):

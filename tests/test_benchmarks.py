@@ -189,7 +189,7 @@ def test_a_piece_of_a_pipeline_is_said_with_its_share_and_only_where_time_was_up
     with pytest.raises(SystemExit, match="start again to go on"):
         whole.measure("study", params, command=[sys.executable, "-c", "raise SystemExit(2)"])
     Path("runs").mkdir()
-    Path("runs", "weights").write_bytes(bytes(3_000_000))
+    Path("runs", "weights").write_bytes(os.urandom(3_000_000))
     os.link(Path("runs", "weights"), Path("build", "kept"))
     found = whole.measure("study", params, command=trains("time.sleep(60)"), minutes=0.05)
     assert found["environment_gb"] == 0 and found["made_gb"] == pytest.approx(0.003, rel=0.05)

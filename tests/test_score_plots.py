@@ -95,11 +95,15 @@ def test_a_note_stands_below_the_figure_and_text_is_large_enough(draw, figure):
 
 
 @pytest.mark.parametrize("random", [0.48, 0.499, 0.501, 0.52])
-@pytest.mark.parametrize("draw", ["task_scores", "by_size"])
+@pytest.mark.parametrize("draw", ["task_scores", "by_size", "over_training"])
 def test_names_of_baselines_whose_lines_are_close_lie_apart(draw, random, figure):
-    scores = made_up_scores(ARMS)
+    if draw == "over_training":
+        scores, rest = scores_along().replace({"majority": "chance"}), (STUDENTS, ["cola"])
+        scores.loc[scores["arm"] == "chance", "score"] = 0.5
+    else:
+        scores, rest = made_up_scores(ARMS), (ARMS if draw == "task_scores" else RUNS,)
     scores.loc[scores["arm"] == "random", "score"] = random
-    getattr(score_plots, draw)(scores, ARMS if draw == "task_scores" else RUNS, figure)
+    getattr(score_plots, draw)(scores, *rest, figure)
     figure.draw_without_rendering()
     for axis in shown(figure).values():
         names = {t.get_text(): t for t in axis.texts if t.get_text() in ("random", "chance")}
@@ -143,8 +147,15 @@ def test_the_title_over_training_names_who_ends_highest(sign, best, figure):
     assert said.startswith(f"CoLA: {best} ends highest, +") and "3 seeds" in said
 
 
-def test_the_title_over_training_names_nobody_the_highest_where_two_end_alike(figure):
+@pytest.mark.parametrize(
+    ("many", "said"),
+    [(4, "all end alike"), (2, "scratch and normal end highest and alike")],
+)
+def test_the_title_over_training_names_all_who_end_highest(many, said, figure):
     scores = scores_along()
-    scores.loc[scores["kind"] == "student", "score"] = 0.5
+    scores.loc[scores["kind"] == "student", "score"] = 0.1
+    for turn, arm in enumerate(STUDENTS[:many]):  # the same scores, of other seeds
+        of_arm = scores["arm"] == arm
+        scores.loc[of_arm, "score"] = (scores["seed"][of_arm] + turn) % 3 / 10 + 0.7
     score_plots.over_training(scores, STUDENTS, ["cola"], figure)
-    assert words(figure.axes[0]) == "CoLA: scratch and normal end alike"
+    assert words(figure.axes[0]) == f"CoLA: {said}"
