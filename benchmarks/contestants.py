@@ -200,8 +200,8 @@ class Liger(Ours):
 class Naive:
     """The Trainer, on the same batches, masked beforehand."""
 
-    def __init__(self, setting, kind, folder):
-        self.setting = setting
+    def __init__(self, setting, kind, folder, *, compile="auto"):
+        self.setting, self.compile = setting, compile == "on"
         self.examples = []
         for step in range(setting.shape["timed"]):
             ids, positions, targets = map(torch.from_numpy, setting.draw(step))
@@ -215,6 +215,7 @@ class Naive:
             per_device_train_batch_size=self.setting.batch, learning_rate=1e-4, max_grad_norm=1.0,
             bf16=self.setting.train["precision"] == "bf16", save_strategy="no",
             logging_strategy="no", use_cpu=self.setting.device.type == "cpu",
+            torch_compile=self.compile,
         )  # fmt: skip
         made = NaiveTrainer(
             self.model, arguments, train_dataset=self.examples, callbacks=[*callbacks],

@@ -24,9 +24,10 @@ def rows(found, shape, precision):
     """One Markdown table row per contestant."""
     setting = found["shapes"][shape][precision]
     for kind, it in setting["contestants"].items():
+        memory = f" {setting['memory'][kind] / 1e9:.1f} GB |" if "memory" in setting else ""
         yield (
             f"| {NAMES[kind]} | {it['tokens_per_second'][0]:,.0f} | {_range(it['speedup'])} | "
-            f"{_range(it['step_over_alone'])} | {100 * it['flops_share'][0]:.0f} % |"
+            f"{_range(it['step_over_alone'])} | {100 * it['flops_share'][0]:.0f} % |{memory}"
         )
 
 
@@ -44,9 +45,19 @@ def tables(found):
                 f"{setting['threads']} CPU threads; matrix products reach "
                 f"{setting['matrix_product_flops'] / 1e9:,.0f} GFLOP/s\n"
             )
-            yield "| | tokens/s | speed-up | step / alone | of the products' rate |"
-            yield "|---|---|---|---|---|"
+            memory = "memory" in setting
+            yield (
+                "| | tokens/s | speed-up | step / alone | of the products' rate |"
+                + " memory beyond the state |" * memory
+            )
+            yield "|---|---|---|---|---|" + "---|" * memory
             yield from rows(found, shape, precision)
+    if "memory" in found:
+        yield from _sections(found)
+
+
+def _sections(found):
+    """What is measured once a device: memory, growth, compiling, where the time goes."""
     memory, grow, code = found["memory"], found["growth"], found["compiling"]
     size = {kind: bytes_ / 1e9 for kind, bytes_ in memory["bytes"].items()}
     yield (
@@ -95,7 +106,8 @@ def draw(found, path):
     """Tokens per second of every contestant, one panel per shape."""
     plots.theme()
     shapes = list(found["shapes"])
-    ran = {kind for shape in found["shapes"].values() for kind in shape["fp32"]["contestants"]}
+    timed = [setting for shape in found["shapes"].values() for setting in shape.values()]
+    ran = {kind for setting in timed for kind in setting["contestants"]}
     kinds = [kind for kind in NAMES if kind in ran][::-1]
     figure, axes = plt.subplots(1, len(shapes), figsize=(7.2, 2.4), sharey=True)
     for axis, shape in zip(axes, shapes, strict=True):

@@ -7,6 +7,7 @@ Names of shapes or sections as arguments measure these again and keep the rest.
 
 import gc
 import json
+import math
 import os
 import platform
 import subprocess
@@ -43,21 +44,43 @@ def best_product(setting):
     return best
 
 
-def time_setting(setting, *, rounds=ROUNDS):
+def time_setting(setting, *, rounds=ROUNDS, compile="auto"):
     """All contestants, `rounds` turns each, one after the other."""
     torch.compiler.reset()
     with tempfile.TemporaryDirectory() as folder:
-        racers = {kind: contestant(setting, kind, folder) for kind in running(setting.device.type)}
+        racers = {
+            kind: contestant(setting, kind, folder, compile=compile)
+            for kind in running(setting.device.type)
+        }
         steps = setting.shape["timed"]
-        seconds = {kind: [] for kind in racers}
         products = []
-        for racer in racers.values():
-            racer(steps)  # warm-up
+        for kind, racer in list(racers.items()):
+            try:
+                racer(steps)  # warm-up
+            except Exception as error:  # what a compiler or another library raises
+                del racers[kind]
+                print(f"{kind} is left out: {type(error).__name__}: {error}", flush=True)
+        seconds = {kind: [] for kind in racers}
+        memory = {}
+        if setting.device.type == "cuda":
+            memory = {kind: _allocated(setting, kind, racer) for kind, racer in racers.items()}
         for _ in range(rounds):
             products.append(best_product(setting))
             for kind, racer in racers.items():
                 seconds[kind].append(racer(steps))
-    return summarise(setting, seconds, peak=max(products))
+    return summarise(setting, seconds, peak=max(products)) | ({"memory": memory} if memory else {})
+
+
+def _allocated(setting, kind, racer):
+    """Bytes that one contestant's steps allocate beyond weights, gradients, optimizer state."""
+    torch.cuda.reset_peak_memory_stats()
+    start = torch.cuda.memory_allocated()
+    racer(3)
+    with torch.device("meta"):
+        student = count_parameters(setting.model(6))
+    # AdamW's moments are there before ours starts; a Trainer makes its own. Gradients: 4 bytes.
+    held = (12 if kind == "naive" else 4) * student
+    return torch.cuda.max_memory_allocated() - start - held
 
 
 def summarise(setting, seconds, *, peak):
@@ -75,7 +98,7 @@ def summarise(setting, seconds, *, peak):
         times = np.array(times)
         found[kind] = {
             "tokens_per_second": _spread(tokens / times),
-            "speedup": _spread(np.array(seconds["naive"]) / times),
+            "speedup": _spread(np.array(seconds.get("naive", math.nan)) / times),
             "step_over_alone": _spread(times / np.array(seconds["alone"])),
             "flops_share": _spread(needed[kind] / times / peak),
         }
