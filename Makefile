@@ -1,6 +1,6 @@
 # make study | evidence | report | test | lab | bench: each makes its own .venv first.
 PYTHON ?= python3
-# Stages at once: as many as find cores of their own when left empty; see dwt/pipeline.py.
+# Stages at once: as many as find cores of their own when left empty; see dwt/pipeline/stages.py.
 JOBS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -11,11 +11,11 @@ as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 .PHONY: study evidence report test lab bench clean
 
 study: $(ready)
-	@python -m dwt.pipeline $(JOBS)
+	@python -m dwt.pipeline.stages $(JOBS)
 
 # The extended grid, after the study, whose runs it reads.
 evidence: study
-	@python -m dwt.pipeline evidence $(JOBS)
+	@python -m dwt.pipeline.stages evidence $(JOBS)
 
 # A clone has the tables but neither executed notebooks nor, perhaps, any run: no other stage is asked.
 report: $(ready)

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from dwt.batches import Vocabulary, batch_at, masked_per_sequence
-from dwt.cache import TeacherCache
-from dwt.engine import Engine, on_device
-from dwt.loss import DWTLoss
-from dwt.machine import ahead, set_threads, should_compile
-from dwt.models import build_model, forward_flops, output_layer
-from dwt.params import load_params
+from dwt.config.params import load_params
+from dwt.training.batches import Vocabulary, batch_at, masked_per_sequence
+from dwt.training.device import ahead, set_threads, should_compile
+from dwt.training.loss import DWTLoss
+from dwt.training.models import build_model, forward_flops, output_layer
+from dwt.training.step import Engine, on_device
+from dwt.training.teacher_cache import TeacherCache
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTANTS = ("naive", "online", "cached", "alone")  # anywhere; report.py says what each is
@@ -128,7 +128,7 @@ class Setting:
 
 
 class Ours:
-    """dwt's engine, driven as `dwt.train` drives it."""
+    """dwt's engine, driven as `dwt.training.train` drives it."""
 
     def __init__(self, setting, kind, folder, *, compile="auto"):
         self.setting, self.kind = setting, kind

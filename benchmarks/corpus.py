@@ -12,7 +12,7 @@ from pathlib import Path
 
 from memory import Memory
 
-from dwt.corpus import build_corpus
+from dwt.data.corpus import build_corpus
 
 
 def processor_seconds():

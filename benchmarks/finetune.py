@@ -1,6 +1,6 @@
 """Does our fine-tuning give what transformers' own example gives? Same data, settings, seed count.
 
-`python benchmarks/finetune.py` fine-tunes one DistilBERT-shaped model with `dwt.finetune`, as the
+`python benchmarks/finetune.py` fine-tunes one DistilBERT-shaped model with `dwt.evaluation.finetune`, as the
 evaluate stages do, and with a `Trainer` set up as in transformers' run_glue.py (its own tokenising,
 collator, sampler, model class and schedule), and writes results/benchmarks/finetune.json. It needs
 GLUE under data/external/glue and takes about six minutes on one core.
@@ -19,12 +19,12 @@ import transformers
 from scipy import stats
 from sklearn.metrics import accuracy_score
 
-from dwt.batches import Vocabulary
-from dwt.finetune import classifier, encode, finetune
-from dwt.glue import GLUE
-from dwt.glue_data import glue_tasks
-from dwt.models import build_model, load_model
-from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
+from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
+from dwt.evaluation.finetune import classifier, encode, finetune
+from dwt.evaluation.glue import GLUE
+from dwt.evaluation.glue_data import glue_tasks
+from dwt.training.batches import Vocabulary
+from dwt.training.models import build_model, load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "results" / "benchmarks" / "finetune.json"
@@ -56,7 +56,7 @@ def masked_lm(folder, texts):
 
 
 def ours(folder, tokenizer, task, seed):
-    """Scores by metric, as `dwt.evaluate` gets them."""
+    """Scores by metric, as `dwt.evaluation.evaluate` gets them."""
     made = classifier(load_model(folder), task, seed=seed)
     encoded = encode(tokenizer, task, length=LENGTH)
     scores = finetune(made, encoded, settings=SETTINGS, seed=seed)

@@ -23,13 +23,13 @@ import torch
 from contestants import Setting, running, shapes
 from throughput import time_setting
 
-from dwt.blimp import read_blimp
-from dwt.corpus import load_corpus
-from dwt.models import load_model
-from dwt.params import load_params, resolve
-from dwt.results import COLUMNS, save
-from dwt.train import pretrain
-from dwt.zeroshot import blimp_accuracy
+from dwt.analysis.tables import COLUMNS, save
+from dwt.config.params import load_params, resolve
+from dwt.data.corpus import load_corpus
+from dwt.evaluation.blimp import read_blimp
+from dwt.evaluation.zero_shot import blimp_accuracy
+from dwt.training.models import load_model
+from dwt.training.train import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE = "gpu-short"

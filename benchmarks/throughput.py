@@ -23,7 +23,7 @@ from contestants import ROOT, Ours, Setting, contestant, running, shapes
 from report import draw, write_tables
 from torch.profiler import ProfilerActivity, profile
 
-from dwt.models import count_parameters
+from dwt.training.models import count_parameters
 
 ROUNDS = 5
 MEMORY_BATCH = 64

@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 from memory import Memory
 
-from dwt.params import load_params
+from dwt.config.params import load_params
 
 FILE = Path("results", "benchmarks", "whole.json")
 MADE = ("data", "build", "runs", "executed", ".dvc")  # where a pipeline writes what git ignores

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from dwt.batches import Vocabulary
-from dwt.models import build_model
-from dwt.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
+from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
+from dwt.training.batches import Vocabulary
+from dwt.training.models import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 

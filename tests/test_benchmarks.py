@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from dwt.params import load_params
-from dwt.tasks import Task
+from dwt.config.params import load_params
+from dwt.evaluation.heldout_tasks import Task
 
 RESULTS = ROOT / "results" / "benchmarks"
 FILES = [f for f in sorted(RESULTS.glob("*.json")) if "shapes" in json.loads(f.read_text())]

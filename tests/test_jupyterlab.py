@@ -66,13 +66,13 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
             ],
         )
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"{lab}/lab/tree/4-teacher-quality.ipynb", wait_until="domcontentloaded")
+        page.goto(f"{lab}/lab/tree/04-teacher-quality.ipynb", wait_until="domcontentloaded")
         expect(page.locator(".jp-NotebookPanel .jp-Cell").first).to_be_visible(timeout=120_000)
         answer_kernel_question(page)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
-        notebook = ROOT / "notebooks" / "4-teacher-quality.ipynb"
+        notebook = ROOT / "notebooks" / "04-teacher-quality.ipynb"
         save_and_wait(page, tmp_path / "notebooks" / notebook.name)
         page.wait_for_function(
             "[...document.querySelectorAll('.jp-OutputArea-output img')]"

@@ -11,12 +11,12 @@ import yaml
 from conftest import ROOT
 from safetensors import safe_open
 
-from dwt.batches import Vocabulary, sequences_in
-from dwt.corpus import build_corpus, load_corpus
-from dwt.models import build_model, count_parameters
-from dwt.params import load_params, resolve
-from dwt.train import pretrain
-from dwt.vocabulary import SPECIAL_TOKENS
+from dwt.config.params import load_params, resolve
+from dwt.data.corpus import build_corpus, load_corpus
+from dwt.data.vocabulary import SPECIAL_TOKENS
+from dwt.training.batches import Vocabulary, sequences_in
+from dwt.training.models import build_model, count_parameters
+from dwt.training.train import pretrain
 
 PAPER = load_params(ROOT / "params.yaml").scales["paper"]
 SIZES = {

@@ -6,9 +6,9 @@ import re
 import pandas as pd
 from conftest import ROOT
 
-from dwt import answers
-from dwt.params import load_params
-from dwt.results import table
+from dwt.analysis import summaries as answers
+from dwt.analysis.tables import table
+from dwt.config.params import load_params
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LAPTOP = ROOT / "results" / "laptop"

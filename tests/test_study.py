@@ -12,9 +12,9 @@ import yaml
 from conftest import ROOT, run
 from test_pipeline import FACTORS, dvc, runs_again, tracked_copy
 
-from dwt.params import load_params
-from dwt.pipeline import COPIES
-from dwt.results import collect, table
+from dwt.analysis.tables import collect, table
+from dwt.config.params import load_params
+from dwt.pipeline.stages import COPIES
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def study(tmp_path_factory):
     root = tracked_copy(tmp_path_factory.mktemp("project"))
     edit(root, "scale: laptop", "scale: smoke")
     edit(root, "seeds: [0, 1, 2]", "seeds: [0, 1]")
-    done = run(sys.executable, "-m", "dwt.pipeline", cwd=root)
+    done = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=root)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (root / "said.txt").write_text(done.stdout)
     return root
@@ -82,22 +82,27 @@ def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(study):
 
 def test_a_second_run_finds_nothing_to_do(study):
     assert runs_again(study) == set()
-    said = run(sys.executable, "-m", "dwt.pipeline", cwd=study).stdout
+    said = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=study).stdout
     assert "nothing to run" in said
 
 
 def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
-    names = "dwt/plots.py", "dwt/loss.py", "params.yaml", "notebooks/2-pretrain.ipynb"
+    names = (
+        "dwt/analysis/plots.py",
+        "dwt/training/loss.py",
+        "params.yaml",
+        "notebooks/02-pretrain.ipynb",
+    )
     files = [study / name for name in names]
     before = [file.read_bytes() for file in files]
-    notebook = json.loads((study / "executed/2-pretrain-smoke-normal.ipynb").read_text())
+    notebook = json.loads((study / "executed/02-pretrain-smoke-normal.ipynb").read_text())
     # papermill adds a cell with the values it was given; a person who saves does not.
     notebook["cells"] = [
         c for c in notebook["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
     ]
     assert any(c.get("outputs") for c in notebook["cells"])
     try:
-        (study / "notebooks/2-pretrain.ipynb").write_text(json.dumps(notebook))
+        (study / "notebooks/02-pretrain.ipynb").write_text(json.dumps(notebook))
         edit(study, "scale: smoke", "# a remark\nscale: smoke")
         for module in files[:2]:
             module.write_text(module.read_text() + "\n# a remark\n")
@@ -195,7 +200,7 @@ def test_a_removed_seed_and_arm_leave_every_table(study):
 
 
 def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its_teacher(study):
-    command = "papermill notebooks/2-pretrain.ipynb out.ipynb -r arm remapped -p seed 1".split()
+    command = "papermill notebooks/02-pretrain.ipynb out.ipynb -r arm remapped -p seed 1".split()
     before = trained_at(study)
     assert run(*command, cwd=study).returncode == 0
     assert trained_at(study) == before
@@ -210,7 +215,7 @@ def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its
 
 @pytest.mark.parametrize(
     "name",
-    ["4-teacher-quality", "5-loss-weight", "6-parameter-remapping", "7-summary", "8-scales",
+    ["04-teacher-quality", "05-loss-weight", "06-parameter-remapping", "07-summary", "08-scales",
      "12-compute", "14-ledger"],
 )  # fmt: skip
 def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_and_figures(
@@ -228,7 +233,7 @@ def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_an
 def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):
     root = tracked_copy(tmp_path)
     edit(root, "strong: {teacher: weak-teacher", "strong: {teacher: weka")
-    done = run(sys.executable, "-m", "dwt.pipeline", cwd=root)
+    done = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=root)
     assert done.returncode != 0
     assert "params.yaml: arms.strong.teacher: 'weka' is not a model" in done.stderr
     assert not (root / "runs").exists()

@@ -1,0 +1,202 @@
+"""Which numbers belong to the study that params.yaml declares?
+
+`collect` gathers the declared runs into tidy tables, `table` reads those back; both refuse what is
+missing and pass over what is no longer declared. Of fine-tuned scores `table` gives one setting per
+task (`dwt.evaluation.model_selection`), of final weights; scores.csv has them all. `python -m dwt.analysis.tables evidence`
+gathers the extended grid.
+"""
+
+import json
+import os
+import sys
+
+import pandas as pd
+
+from dwt.config.params import load_params, resolve
+from dwt.evaluation.model_selection import at_the_end, chosen, chosen_settings
+
+KEYS = ["kind", "arm", "seed"]
+COLUMNS = {
+    "runs": [
+        *KEYS, "layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap",
+        "parameters", "steps", "tokens", "student_flops", "teacher_flops", "heldout_loss",
+        "out_of_domain_loss",
+    ],
+    "curves": [
+        *KEYS, "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
+        "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
+        "heldout_loss",
+    ],
+    "scores": [
+        *KEYS, "step", "finetune_seed", "learning_rate", "epochs", "task", "metric", "score",
+        "examples", "train_examples",
+    ],
+}  # fmt: skip
+WHOLE = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
+SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap", "context"]
+
+
+class ResultsError(ValueError):
+    """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
+
+
+def collect(params=None, grid="study"):
+    """Write results/<scale>/{runs,curves,scores}.csv from the runs that params.yaml declares.
+
+    Those of the extended grid, `grid` "evidence", go to results/<scale>/evidence; it is not scored.
+    Nothing is written unless every run is there. Files of dropped arms and seeds are not looked
+    at. Seconds and dates are left out: the same runs give the same bytes.
+
+    Raises
+    ------
+    ResultsError
+        Naming arm, seed, file and the command that makes it.
+    """
+    params = params or load_params()
+    runs, curves = [], []
+    for run in _grid(params, grid):
+        keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
+        command = f"dvc repro {run.kind}@{run.scale}-{run.arm}"
+        command = command if grid == "study" else "make evidence"
+        files = [run.directory / "run.json", run.directory / "history.csv"]
+        for file in files:
+            _require(file, params, command, arm=run.arm, seed=run.seed)
+        row = json.loads(files[0].read_text(encoding="utf-8"))
+        asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
+        for name, value in asked.items():
+            if _text(row.get(name)) != _text(value):
+                raise ResultsError(
+                    f"{run.arm}, seed {run.seed}: {files[0].relative_to(params.root)} has {name} = "
+                    f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
+                )
+        runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
+        curves.append(pd.read_csv(files[1]).assign(**keys))
+    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)}
+    if grid == "study":
+        tables["scores"] = pd.concat(_scores(params))
+    for name, frame in tables.items():
+        tables[name] = _declared(frame, name, params, grid)
+    for name, frame in tables.items():
+        save(frame, _file(name, params, grid))
+
+
+def _scores(params):
+    stages = {arm: f"evaluate-standalone@{params.scale}-{arm}" for arm in params.models}
+    stages |= {arm: f"evaluate-student@{params.scale}-{arm}" for arm in params.arms}
+    for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
+        file = params.path("runs", "scores", arm, "scores.csv")
+        _require(file, params, f"dvc repro {stage}", arm=arm)
+        yield _read(file, params, "scores")
+
+
+def table(name, params=None) -> pd.DataFrame:
+    """One tidy table, restricted to the declared grid, in its order.
+
+    Parameters
+    ----------
+    name : {"runs", "curves", "scores"}
+        "scores" are those of final weights (and baselines), fine-tuned ones with the chosen
+        setting of their task.
+
+    Raises
+    ------
+    ResultsError
+        If the table, or a declared arm and seed in it, is missing.
+    """
+    params = params or load_params()
+    rows = _table(name, params)
+    return at_the_end(chosen(rows)).reset_index(drop=True) if name == "scores" else rows
+
+
+def scores_by_step(params=None) -> pd.DataFrame:
+    """As `table("scores")`, with the checkpoints along the runs; empty where none was scored."""
+    rows = chosen(_table("scores", params or load_params()))
+    early = rows.loc[rows["kind"] != "baseline"].groupby("task")["step"].nunique()
+    return rows[rows["task"].isin(early.index[early > 1])].reset_index(drop=True)
+
+
+def fine_tuning(params=None) -> pd.DataFrame:
+    """The setting of each fine-tuned task, and how many were tried; see `dwt.evaluation.model_selection`."""
+    return chosen_settings(_table("scores", params or load_params()))
+
+
+def extended(name, params=None) -> pd.DataFrame:
+    """The table "runs" or "curves" of the study and of the extended grid, one below the other."""
+    params = params or load_params()
+    tables = [_table(name, params, grid) for grid in ("study", "evidence")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(name, params, grid="study"):
+    file = _file(name, params, grid)
+    _require(file, params, "dvc repro collect" if grid == "study" else "make evidence")
+    return _declared(_read(file, params, name), name, params, grid)
+
+
+def _file(name, params, grid):
+    folder = () if grid == "study" else (grid,)
+    return params.path("results", *folder, f"{name}.csv")
+
+
+def save(frame, path, *, index=False):
+    """Write a CSV that is whole or not there, with the same bytes for the same numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    frame.to_csv(part, index=index, float_format="%.6g", lineterminator="\n")
+    os.replace(part, path)
+
+
+def _grid(params, grid):
+    return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
+
+
+def _text(value):
+    """A setting as one text, whichever way it was written down (1, 1.0, "1.0", {...})."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(float(value) if isinstance(value, int) else value, sort_keys=True)
+
+
+def _require(file, params, command, **where):
+    if not file.is_file():
+        what = "".join(f"{key} '{value}', " for key, value in where.items())
+        raise ResultsError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
+
+
+def _read(file, params, name):
+    whole = WHOLE if name == "scores" else ["seed"]
+    try:
+        return pd.read_csv(file, dtype=dict.fromkeys(whole, "Int64"))
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ResultsError(f"{file.relative_to(params.root)}: {error}") from error
+
+
+def _declared(frame, name, params, grid="study"):
+    """The declared rows and columns, in the order of params.yaml; refuses what is missing."""
+    file = _file(name, params, grid).relative_to(params.root)
+    absent = [column for column in COLUMNS[name] if column not in frame]
+    if absent:
+        raise ResultsError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
+    baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
+    by_run = dict(list(frame.groupby(KEYS, sort=False)))
+    wanted = [(run.kind, run.arm, run.seed) for run in _grid(params, grid)]
+    if name == "scores":
+        wanted += [("baseline", "random", seed) for seed in params.seeds]
+    for kind, arm, seed in wanted:
+        if (kind, arm, seed) not in by_run:
+            raise ResultsError(
+                f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
+                "run dvc repro collect"
+            )
+    rows = [by_run[key] for key in wanted if key[0] != "baseline"]
+    return pd.concat([*rows, baselines], ignore_index=True)[COLUMNS[name]]
+
+
+if __name__ == "__main__":
+    try:
+        collect(None, *sys.argv[1:])
+    except ValueError as fault:
+        sys.exit(str(fault))

@@ -1,0 +1,202 @@
+"""What may stand in params.yaml? Its sections, the values allowed in each, and the defaults.
+
+`dwt.config.scale` has what a scale sets; `dwt.config.params` reads the file against both and checks what
+takes two places of it to see.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
+
+from dwt.config.scale import Scale, Section, switch
+
+Count = Annotated[int, Field(ge=0)]
+RESERVED = ("baseline", "random", "chance", "majority")  # rows of the scores that no arm makes
+COUNTED = ("unigram", "uniform")  # teachers that have only counted words, or not even that
+
+
+def _folder_name(name):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(
+            f"{name!r} cannot name a folder here; allowed are lower-case letters, digits and, "
+            "after the first, hyphens"
+        )
+    if name in (*RESERVED, *COUNTED):
+        what = "baseline" if name in RESERVED else "teacher that is not trained"
+        raise ValueError(
+            f"{name!r} is the name of a {what}; choose any but {', '.join((*RESERVED, *COUNTED))}"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_folder_name)]
+
+
+class Schedule(Section):
+    """A soft-loss weight that moves; see `dwt.training.schedule.weight_at`."""
+
+    from_: NonNegativeFloat = Field(alias="from")
+    to: NonNegativeFloat
+    shape: Literal["linear", "cosine", "exponential", "step", "adaptive"] = "linear"
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _exponential_needs_positive_ends(self):
+        if self.shape == "exponential" and not (self.from_ > 0 and self.to > 0):
+            raise ValueError("an exponential schedule needs 'from' and 'to' above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _adaptive_ends_by_itself(self):
+        if self.shape == "adaptive" and "until" in self.model_fields_set:
+            raise ValueError("an adaptive schedule has no 'until': it ends where the gap does")
+        return self
+
+
+def _kind_of_weight(value):
+    return "schedule" if isinstance(value, dict | Schedule) else "number"
+
+
+Weight = Annotated[
+    Annotated[NonNegativeFloat, Tag("number")] | Annotated[Schedule, Tag("schedule")],
+    Discriminator(_kind_of_weight),
+]
+
+
+class Model(Section):
+    layers: PositiveInt
+    budget: PositiveFloat = 1.0  # of train.steps, with a schedule of its own over as many
+
+
+class Arm(Section):
+    teacher: str  # a model, or one of COUNTED
+    budget: PositiveFloat = 1.0
+    context: Literal["shuffled"] | None = None  # it speaks of other places than asked
+    hard_weight: NonNegativeFloat = 1.0
+    soft_weight: Weight = 1.0
+    temperature: PositiveFloat = 1.0
+    remap: Literal["repeat-last"] | None = None
+
+
+class Defaults(Arm):
+    teacher: None = None
+
+
+class Verdict(Section):
+    level: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Claim(Section):
+    statement: str
+    paper: str
+    arm: str
+    against: str
+    measure: Literal["heldout_loss", "out_of_domain_loss", "equal_flops_loss"]
+    expect: Literal["lower", "higher"]
+    at: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _curves_are_held_out(self):
+        if self.at < 1 and self.measure != "heldout_loss":
+            raise ValueError("'at' below 1 needs measure heldout_loss, the one along the run")
+        return self
+
+
+class Evidence(Section):
+    """The extended grid of `make evidence`: models, arms and seeds beyond those of the study."""
+
+    seeds: list[Count]  # further ones of every model and arm of the study
+    models: dict[Name, Model]
+    arms: dict[Name, Arm]
+    analyses: dict[str, list[str]] = {}
+    claims: dict[str, Claim] = {}
+
+
+class Cache(Section):
+    """What is kept only to save time; no number depends on it."""
+
+    teacher: Annotated[Literal["auto", "off"], BeforeValidator(switch)] = "auto"
+    limit_gb: PositiveFloat = 2.0
+
+
+class Params(Section):
+    """The checked content of params.yaml; `root` is the folder that holds it."""
+
+    scale: str
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    cache: Cache = Cache()
+    compare: list[str] = []
+    scales: dict[str, Scale]
+    models: dict[Name, Model]
+    defaults: Defaults
+    arms: dict[Name, Arm]
+    factors: dict[str, list[str]]
+    verdict: Verdict
+    claims: dict[str, Claim]
+    evidence: Evidence  # may be empty, but evidence/dvc.yaml reads its keys
+    root: Path = Path()
+
+    @property
+    def settings(self) -> Scale:
+        """The settings of the scale that is being run."""
+        return self.scales[self.scale]
+
+    def path(self, *parts) -> Path:
+        """`path("runs", ...)` -> <root>/runs/<scale>/...: a place of this scale."""
+        return self.root.joinpath(parts[0], self.scale, *map(str, parts[1:]))
+
+    def names(self) -> list[str]:
+        """Stand-alone models, then students: the rows of every table."""
+        return [*self.models, *self.arms]
+
+    @property
+    def all_models(self) -> dict[str, Model]:
+        """Models of the study and of the extended grid."""
+        return self.models | self.evidence.models
+
+    @property
+    def all_arms(self) -> dict[str, Arm]:
+        """Students of the study and of the extended grid."""
+        return self.arms | self.evidence.arms
+
+    def grid_of(self, name, seed) -> str:
+        """Where a run belongs: "study", or "evidence", the extended grid."""
+        further = name in self.evidence.models or name in self.evidence.arms
+        again = seed in self.evidence.seeds and seed not in self.seeds
+        return "evidence" if further or again else "study"
+
+    def runs_of(self, grid) -> list[tuple[str, int]]:
+        """(name, seed) of every run that a grid declares, models first."""
+        if grid == "study":
+            return [(name, seed) for name in self.names() for seed in self.seeds]
+        again = [seed for seed in self.evidence.seeds if seed not in self.seeds]
+        pairs = [(name, seed) for name in self.evidence.models for seed in self.seeds]
+        pairs += [(name, seed) for name in self.models for seed in again]
+        pairs += [(name, seed) for name in self.evidence.arms for seed in self.seeds]
+        return pairs + [(name, seed) for name in self.arms for seed in again]
+
+    def seeds_of(self, name, grid) -> list[int]:
+        """The seeds that a grid, "study" or "evidence", gives one model or arm.
+
+        Raises
+        ------
+        ValueError
+            If there is no such grid, or neither has the arm.
+        """
+        names = [*self.all_models, *self.all_arms]
+        for given, known in ((grid, ["study", "evidence"]), (name, names)):
+            if given not in known:
+                raise ValueError(f"{given!r} is none of {', '.join(known)}")
+        return [seed for each, seed in self.runs_of(grid) if each == name]

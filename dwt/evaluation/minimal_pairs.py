@@ -1,0 +1,188 @@
+"""Which of two sentences is real? Zero-shot minimal pairs made from held-out text."""
+
+import re
+from collections import defaultdict
+
+import numpy as np
+import pandas as pd
+
+from dwt.data.prose import sentences
+
+PAIR_KINDS = ("word-swap", "function-word", "agreement")
+
+DETERMINERS = frozenset("the a an this these each every its their".split())
+PREPOSITIONS = frozenset("of in on at for with by from into between over under during".split())
+AUXILIARIES = frozenset(
+    "is are was were be been has have had can could will would should must may does".split()
+)
+OTHER_FUNCTION_WORDS = frozenset(
+    (
+        "and or but nor if then than as because while when where whether although unless until "
+        "since so that which who whose what how why there it he she they we you i me him her us "
+        "them his my our your to not no do did done being having might shall cannot about after "
+        "against along among around before below above beyond upon within without through per "
+        "via up down out off onto toward towards across both either neither all any some such "
+        "only same other another more most less least many much few several also just very too "
+        "here now again"
+    ).split()
+)
+FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | AUXILIARIES | OTHER_FUNCTION_WORDS
+NUMBER_PAIRS = {"is": "are", "was": "were", "has": "have", "does": "do", "this": "these"}
+NUMBER_PAIRS |= {plural: singular for singular, plural in NUMBER_PAIRS.items()}
+
+_ABBREVIATIONS = frozenset("st mr mrs ms dr prof no vs etc al fig eq ca jr sr inc".split())
+_WORD = re.compile(r"[A-Za-z][A-Za-z'-]*,?$")
+
+
+def minimal_pairs(corpus, *, kinds=PAIR_KINDS, pairs=400, seed=0):
+    """Real sentences, each with a copy that is wrong in one place.
+
+    A model is right on a pair when it finds the real sentence likelier. Sentences have 6 to 14
+    words and occur nowhere in the training text. Words alone tell nothing: each is as frequent in
+    the wrong sentences as in the real ones.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    kinds : sequence of str
+        "word-swap" (two neighbours exchanged), "function-word" (a determiner, preposition or
+        auxiliary replaced by one of another class), "agreement" (is/are, this/these, ...).
+    pairs : int
+        At most so many of each kind; fewer where the text has fewer.
+    seed : int
+        Draws the sentences and the places.
+
+    Returns
+    -------
+    dict of str to list of (str, str)
+        The real and the wrong sentence.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, or one that no held-out sentence allows.
+    """
+    for kind in kinds:
+        if kind not in _CORRUPTIONS:
+            raise ValueError(
+                f"{kind!r} is not a kind of minimal pair; choose from {', '.join(PAIR_KINDS)}"
+            )
+    text = list(short_sentences(corpus.heldout()).text)
+    made = {kind: draw_pairs(text, kind, pairs, seed) for kind in kinds}
+    for kind, found in made.items():
+        if not found:
+            raise ValueError(
+                f"minimal pairs: none of kind {kind!r} in {len(text)} held-out sentences of 6 to "
+                "14 plain words; give more text, or a larger corpus.heldout (params.yaml)"
+            )
+    return made
+
+
+def short_sentences(heldout, *, shortest=6, longest=14):
+    """Plain whole sentences of the held-out text, none twice, none from training text.
+
+    Columns document, text.
+    """
+    rows = []
+    heldout = heldout[heldout.unseen]
+    for document, paragraph in zip(heldout.document, heldout.text, strict=True):
+        for sentence in sentences(paragraph):
+            words = sentence[:-1].split()
+            if not sentence.endswith(".") or not shortest <= len(words) <= longest:
+                continue
+            plain = words[0][0].isupper() and all(map(_WORD.match, words))
+            # Not cut off: "as explained in [1]." has lost its [1], "professor of St." is not over.
+            whole = words[-1].lower() not in FUNCTION_WORDS | _ABBREVIATIONS
+            if plain and whole and sum(w[1:] != w[1:].lower() for w in words) < 2:
+                rows.append((document, sentence))
+    rows = pd.DataFrame(rows, columns=["document", "text"])
+    return rows.drop_duplicates("text", ignore_index=True)
+
+
+def draw_pairs(text, kind, pairs, seed):
+    """At most `pairs` sentences with one corruption of a kind each, [(real, wrong), ...].
+
+    A pair with b for a is followed by one with a for b, so all words are as frequent in the wrong
+    sentences as in the real ones.
+    """
+    draw = np.random.default_rng([seed, PAIR_KINDS.index(kind)])
+    found = defaultdict(list)  # (old word, new word) -> pairs; a swap has no words
+    for i in draw.permutation(len(text)):
+        words = text[i][:-1].split()
+        options = []
+        for place, wrong in _CORRUPTIONS[kind](words):
+            key = (words[place].lower(), wrong[0].lower()) if len(wrong) == 1 else ()
+            lead = len(found[key]) - len(found[key[::-1]])
+            options.append((lead, draw.random(), key, place, wrong))
+        if options:
+            _, _, key, place, wrong = min(options)
+            copy = " ".join(words[:place] + wrong + words[place + len(wrong) :]) + "."
+            found[key].append((text[i], copy))
+    if kind == "word-swap":
+        return found[()][:pairs]
+    twos = [
+        two
+        for k in sorted(found)
+        if k < k[::-1]
+        for two in zip(found[k], found[k[::-1]], strict=False)
+    ]
+    return [pair for i in draw.permutation(len(twos)) for pair in twos[i]][:pairs]
+
+
+def _swaps(words):
+    """Exchanges of two neighbours, one of them a function word whose place is fixed."""
+    for i in range(1, len(words) - 1):
+        first, second = words[i : i + 2]
+        if not {first, second} & _STRICT or {first, second} & _MOVABLE or first == second:
+            continue
+        if not any(w.endswith((",", "ly")) or (len(w) == 1 and w != "a") for w in (first, second)):
+            yield i, [second, first]
+
+
+_STRICT = (
+    DETERMINERS | PREPOSITIONS | AUXILIARIES | {"to", "and", "or", "if", "than", "that", "which"}
+)
+_MOVABLE = frozenset(
+    "not also only both either all just even then there here it they now still such".split()
+)
+
+
+def _function_words(words):
+    """One function word replaced by one of another class, where that cannot be right."""
+    articles, links = ["the", "a", "an", "this"], ["of", "in", "on", "for", "with", "by", "from"]
+    verbs, modals = ["is", "are", "has"], ["be", "can", "will"]
+    for i in range(1, len(words) - 1):
+        before, word, after = words[i - 1 : i + 2]
+        if word in articles:
+            wrong = verbs + modals + (links if before in links or before == "to" else [])
+        elif word in links:
+            wrong = modals + (articles if after in DETERMINERS else [])
+        elif word in modals:
+            wrong = articles + links
+        else:
+            wrong = articles if word in verbs else []
+        yield from ((i, [w]) for w in wrong if w not in (before, after))
+
+
+def _agreements(words):
+    """One verb or demonstrative in the wrong number."""
+    for i, word in enumerate(words):
+        before, after = (
+            (words[i - 1].lower() if i else ""),
+            (words[i + 1].lower() if i + 1 < len(words) else ""),
+        )
+        wrong = NUMBER_PAIRS.get(word.lower())
+        if wrong is None or before in {"data", "series", "none", "any", "to"} | AUXILIARIES:
+            continue
+        if word.lower() in ("this", "these"):
+            if after not in FUNCTION_WORDS:  # "this should" and "these should" are both right
+                yield i, [wrong.capitalize() if i == 0 else wrong]
+        elif (
+            i > 0
+            and not before.endswith(",")
+            and not (word == "were" and "if" in map(str.lower, words))
+        ):
+            yield i, [wrong]
+
+
+_CORRUPTIONS = {"word-swap": _swaps, "function-word": _function_words, "agreement": _agreements}

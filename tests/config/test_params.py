@@ -1,0 +1,303 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from dwt.config.params import ParamsError, load_params, resolve
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """params.yaml with one value changed; a path of keys leads to it."""
+
+    def write(keys, value):
+        content = yaml.safe_load((ROOT / "params.yaml").read_text())
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        file = tmp_path / "params.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        return file
+
+    return write
+
+
+def test_the_projects_own_params_are_sound():
+    params = load_params(ROOT / "params.yaml")
+    assert params.root == ROOT
+    assert params.names()[0] == "scratch"
+
+
+def test_params_are_found_from_a_folder_below(monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert load_params().root == ROOT
+
+
+BAD = {
+    "unknown scale": (["scale"], "huge", r"scale: 'huge'.*smoke, laptop"),
+    "unknown family": (
+        ["scales", "laptop", "model", "family"], "gpt",
+        r"model\.family.*'modernbert', 'distilbert'"),
+    "unknown teacher": (
+        ["arms", "strong", "teacher"], "weka",
+        r"arms\.strong\.teacher: 'weka' is not a model; choose one of scratch, weak-teacher"),
+    "unknown shape": (
+        ["arms", "decayed", "soft_weight", "shape"], "cubic",
+        r"soft_weight\.shape.*'linear', 'cosine'"),
+    "unknown arm key": (
+        ["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
+    "unknown schedule key": (
+        ["arms", "decayed", "soft_weight", "frm"], 4,
+        r"frm: unknown key; allowed: from, to, shape, until"),
+    "unknown train key": (
+        ["scales", "laptop", "train", "lr"], 1, r"train\.lr: unknown key; allowed: steps"),
+    "fewer positions than tokens": (
+        ["scales", "paper", "model", "positions"], 64,
+        r"scales\.paper: model\.positions 64 is less than train\.length 128"),
+    "too large a vocabulary": (
+        ["scales", "laptop", "corpus", "vocabulary", "size"], 70_000,
+        r"vocabulary\.size.*65536.*70000"),
+    "unknown top-level key": (["sales"], {}, r"sales: unknown key; allowed: scale, seeds"),
+    "negative weight": (["arms", "strong", "soft_weight"], -1, r"arms\.strong\.soft_weight.*-1"),
+    "negative scheduled weight": (
+        ["arms", "decayed", "soft_weight", "to"], -1, r"arms\.decayed\.soft_weight\.to.*-1"),
+    "zero temperature": (["defaults", "temperature"], 0, r"defaults\.temperature.*greater than 0"),
+    "exponential to zero": (
+        ["arms", "decayed", "soft_weight"], {"from": 4, "to": 0, "shape": "exponential"},
+        r"arms\.decayed\.soft_weight.*above 0"),
+    "no learning signal": (
+        ["arms", "strong"], {"teacher": "weak-teacher", "hard_weight": 0, "soft_weight": 0},
+        r"arms\.strong.*both 0"),
+    "small student": (
+        ["models", "scratch", "layers"], 3,
+        r"arms\.remapped\.remap: the student \(3 layers.*at most 3"),
+    "steps in words": (["scales", "laptop", "train", "steps"], "many", r"train\.steps.*'many'"),
+    "seed twice": (["seeds"], [0, 0], "names a seed twice"),
+    "no seed": (["seeds"], [], "seeds"),
+    "arm named as a model": (["arms", "scratch"], {"teacher": "weak-teacher"}, r"arms\.scratch"),
+    "unknown arm in a factor": (
+        ["factors", "loss-weight"], ["scratch", "strnog"], r"factors\.loss-weight: 'strnog'"),
+    "unknown arm in a claim": (
+        ["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
+    "no threads": (
+        ["scales", "laptop", "train", "threads"], 0, r"threads: 0 .*'auto'.*whole number"),
+    "threads in words": (
+        ["scales", "laptop", "train", "threads"], "many", r"train\.threads: 'many' .*'auto'"),
+    "compile in other words": (
+        ["scales", "laptop", "train", "compile"], "yes please",
+        r"train\.compile.*'auto', 'on' or 'off'"),
+    "a cache of students": (["cache", "students"], "auto", r"students: unknown key; .*teacher"),
+    "a cache that is on": (["cache", "teacher"], True, r"cache\.teacher.*'auto' or 'off'.*'on'"),
+    "a cache without room": (["cache", "limit_gb"], 0, r"cache\.limit_gb.*greater than 0"),
+    "an arm that is no folder": (
+        ["arms", "Strong_2"], {"teacher": "weak-teacher"},
+        r"arms\.Strong_2: 'Strong_2' .*lower-case letters, digits"),
+    "a model in another folder": (
+        ["models", "../weak"], {"layers": 1}, r"models\.\.\./weak: .*lower-case letters"),
+    "an arm named as a baseline": (
+        ["arms", "majority"], {"teacher": "weak-teacher"}, r"arms\.majority: .*baseline, random"),
+    "a model named as a baseline": (["models", "random"], {"layers": 1}, r"models\.random: "),
+    "an arm that is a number": (["arms", 4], {"teacher": "weak-teacher"}, r"arms\.4: .*string"),
+    "an unknown task": (
+        ["scales", "laptop", "evaluate", "tasks"], ["colla"],
+        r"evaluate\.tasks\.0: .*'cola', 'sst2'"),
+    "a task twice": (["scales", "laptop", "evaluate", "tasks"], ["rte", "rte"], "tasks: .*twice"),
+    "no learning rate": (
+        ["scales", "laptop", "evaluate", "learning_rate"], [], r"evaluate\.learning_rate"),
+    "half an epoch": (["scales", "laptop", "evaluate", "epochs"], [1, 2.5], r"epochs\.1: .*2\.5"),
+    "checkpoints of nothing": (
+        ["scales", "smoke", "evaluate", "checkpoints"], ["cola"],
+        r"checkpoints: 'cola' is not in tasks; choose from function-words"),
+    "checkpoints in words": (
+        ["scales", "smoke", "evaluate", "checkpoints"], "all", r"checkpoints: 'all' is neither"),
+    "checkpoints that are not kept": (
+        ["scales", "laptop", "evaluate", "checkpoints"], True, r"train\.keep names no checkpoint"),
+    "texts longer than the positions": (
+        ["scales", "smoke", "model", "family"], "bert", r"evaluate\.length 128 .* 32 positions"),
+    "an arm named as a teacher that counts": (
+        ["evidence", "arms", "unigram"], {"teacher": "unigram"},
+        r"evidence\.arms\.unigram: .*not trained"),
+    "weights of a teacher that counts": (
+        ["evidence", "arms", "frequencies", "remap"], "repeat-last",
+        r"evidence\.arms\.frequencies: teacher 'unigram' has neither weights"),
+    "a gap to a teacher that counts": (
+        ["evidence", "arms", "frequencies", "soft_weight"],
+        {"from": 1, "to": 0, "shape": "adaptive"}, r"frequencies\.soft_weight: .*no held-out loss"),
+    "an adaptive weight with a clock": (
+        ["evidence", "arms", "adaptive", "soft_weight", "until"], 0.5, r"adaptive.*no 'until'"),
+    "an unknown teacher in the extended grid": (
+        ["evidence", "arms", "self", "teacher"], "weka",
+        r"evidence\.arms\.self\.teacher: 'weka' .*weak-half.*unigram"),
+    "a teacher of the extended grid in the study": (
+        ["arms", "strong", "teacher"], "weak-half",
+        r"arms\.strong\.teacher: 'weak-half' is not a model"),
+    "an arm of the study again": (
+        ["evidence", "arms", "strong"], {"teacher": "scratch"},
+        r"evidence\.arms\.strong: arms has"),
+    "an unknown arm in an analysis": (
+        ["evidence", "analyses", "gap"], ["nromal"], r"evidence\.analyses\.gap: 'nromal'"),
+    "an unknown arm in a claim of the extended grid": (
+        ["evidence", "claims", "adaptive-beats-constant", "arm"], "adaptvie",
+        r"evidence\.claims\.adaptive-beats-constant\.arm: 'adaptvie'"),
+    "equal operations of another rival": (
+        ["evidence", "claims", "worth-its-compute", "against"], "normal",
+        r"worth-its-compute\.against: .*'scratch'"),
+    "equal operations in the study": (
+        ["claims", "weak-helps", "measure"], "equal_flops_loss",
+        r"weak-helps\.measure: .*evidence"),
+    "no budget": (["evidence", "arms", "normal-4x", "budget"], 0, r"normal-4x\.budget"),
+    "unknown keys of the extended grid": (
+        ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: seeds, models, arms"),
+    "heads that do not divide": (
+        ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_params_are_refused_with_file_key_and_what_is_allowed(case, edited):
+    keys, value, message = BAD[case]
+    with pytest.raises(ParamsError, match=message) as refused:
+        load_params(edited(keys, value))
+    assert str(refused.value).startswith("params.yaml: ")
+
+
+def test_every_fault_is_named_at_once(edited):
+    file = edited(["arms", "strong", "teacher"], "weka")
+    content = yaml.safe_load(file.read_text())
+    content["arms"]["normal"]["teacher"] = "wake"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(ParamsError, match=r"wake(.|\n)*weka|weka(.|\n)*wake"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("text", ["- a list", "scale: [unclosed", ""])
+def test_a_file_that_is_no_mapping_is_refused(text, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(ParamsError, match=r"params\.yaml"):
+        load_params(file)
+
+
+def test_no_params_file_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match=r"no params\.yaml"):
+        load_params()
+
+
+def test_the_command_refuses_with_one_line_and_a_failing_exit(edited):
+    folder = edited(["arms", "strong", "teacher"], "weka").parent
+    done = subprocess.run(
+        [sys.executable, "-m", "dwt.config.params"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "arms.strong.teacher" in done.stderr
+
+
+def test_a_model_resolves_to_a_run_of_the_hard_loss_alone():
+    run = resolve("scratch", 1, load_params(ROOT / "params.yaml"))
+    assert (run.kind, run.teacher, run.soft_weight, run.hard_weight) == ("standalone", None, 0, 1)
+
+
+def test_an_arm_takes_what_it_leaves_out_from_defaults(edited):
+    params = load_params(edited(["defaults", "temperature"], 2.0))
+    assert resolve("normal", 0, params).temperature == 2.0
+    assert resolve("normal", 0, params).soft_weight == params.defaults.soft_weight
+
+
+def test_what_an_arm_gives_wins_over_defaults(edited):
+    params = load_params(edited(["arms", "normal", "soft_weight"], 0.25))
+    assert resolve("normal", 0, params).soft_weight == 0.25
+
+
+def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
+    run = resolve("decayed", 0, load_params(ROOT / "params.yaml"))
+    assert run.settings()["soft_weight"] == {"from": 4, "to": 1, "shape": "linear", "until": 1}
+
+
+@pytest.mark.parametrize(
+    ("arm", "seed"), [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True)]
+)
+def test_an_unknown_arm_or_a_bad_seed_is_refused(arm, seed):
+    with pytest.raises(ParamsError, match="choose one of scratch|whole number"):
+        resolve(arm, seed, load_params(ROOT / "params.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "read"),
+    [("compile", True, "on"), ("compile", False, "off"), ("threads", "auto", "auto"),
+     ("threads", 2, 2)],
+)  # fmt: skip
+def test_threads_and_compile_reach_a_run_also_from_bare_on_and_off(edited, key, given, read):
+    file = edited(["scales", "laptop", "train", key], given)
+    assert resolve("normal", 0, load_params(file)).train[key] == read
+
+
+def test_threads_and_compile_are_chosen_for_the_machine_where_nothing_is_said(edited):
+    file = edited(["scales", "laptop", "train", "clip"], 1.0)
+    content = yaml.safe_load(file.read_text())
+    del content["scales"]["laptop"]["train"]["threads"]
+    file.write_text(yaml.safe_dump(content))
+    train = load_params(file).settings.train
+    assert (train.threads, train.compile) == ("auto", "auto")
+
+
+def test_the_cache_reaches_a_run_and_is_no_part_of_its_settings(edited):
+    params = load_params(edited(["cache"], {"teacher": False}))
+    assert params.cache.teacher == "off"
+    run = resolve("normal", 0, params)
+    assert run.cache == {"teacher": "off", "limit_gb": 2.0}
+    assert run.settings() == resolve("normal", 0, load_params(ROOT / "params.yaml")).settings()
+    assert not {"cache", "root"} & run.settings().keys()
+
+
+def test_a_file_without_a_cache_section_gets_the_default(edited):
+    file = edited(["cache"], {})
+    content = yaml.safe_load(file.read_text())
+    del content["cache"]
+    file.write_text(yaml.safe_dump(content))
+    assert load_params(file).cache.model_dump() == {"teacher": "auto", "limit_gb": 2.0}
+
+
+@pytest.mark.parametrize(("given", "read"), [(2, [2]), ([2, 3], [2, 3])])
+def test_epochs_and_learning_rates_are_a_number_or_a_list(edited, given, read):
+    place = ["scales", "laptop", "evaluate", "epochs"]
+    assert load_params(edited(place, given)).settings.evaluate.epochs == read
+
+
+def test_a_budget_is_a_share_of_the_steps_and_changes_nothing_else(edited):
+    params = load_params(ROOT / "params.yaml")
+    usual, longer = (resolve(arm, 0, params) for arm in ("normal", "normal-4x"))
+    assert longer.train == usual.train | {"steps": 4 * usual.train["steps"]}
+    assert resolve("weak-quarter", 0, params).train["steps"] == usual.train["steps"] / 4
+
+
+def test_the_extended_grid_lies_beside_the_study_and_reads_its_teachers():
+    params = load_params(ROOT / "params.yaml")
+    folder = lambda run: run.directory.relative_to(ROOT).parts[1:]  # noqa: E731
+    taught = lambda run: run.teacher_directory.relative_to(ROOT).parts[1:]  # noqa: E731
+    more = params.evidence.seeds[0]
+    study, arm, again = (
+        resolve(*each, params) for each in (("normal", 0), ("normal-half", 0), ("normal", more))
+    )
+    beside = f"{params.scale}-evidence"
+    assert folder(study) == (params.scale, "student", "normal", "0")
+    assert folder(arm) == (beside, "student", "normal-half", "0")
+    assert folder(again) == (beside, "student", "normal", str(more))
+    assert taught(study) == (params.scale, "standalone", "weak-teacher", "0")
+    assert taught(arm) == (beside, "standalone", "weak-half", "0")
+    assert taught(again) == (beside, "standalone", "weak-teacher", str(more))
+    assert resolve("frequencies", 0, params).teacher_directory is None
+    declared = params.runs_of("evidence")
+    assert len(declared) == len({*declared})
+    assert {*declared}.isdisjoint(params.runs_of("study"))
+
+
+def test_what_no_arm_of_the_study_sets_is_no_part_of_its_settings():
+    """So that a setting made for a new arm leaves finished runs finished."""
+    params = load_params(ROOT / "params.yaml")
+    assert "context" not in resolve("normal", 0, params).settings()
+    assert resolve("shuffled", 0, params).settings()["context"] == "shuffled"
