@@ -20,7 +20,7 @@ from dwt.analysis.stats import (
     paired,
     verdict,
 )
-from dwt.analysis.tables import ResultsError, table
+from dwt.analysis.tables import TablesError, table
 from dwt.config.params import Claim
 
 
@@ -100,14 +100,14 @@ def square(runs, arms) -> dict:
 
     Raises
     ------
-    ResultsError
+    TablesError
         If the arms do not fill the four corners once each.
     """
     rows = runs[runs["arm"].isin(arms)].drop_duplicates("arm")
     soft = rows["teacher"].notna() & (rows["soft_weight"].astype(str) != "0.0")
     corners = dict(zip(zip(rows["remap"].notna(), soft, strict=True), rows["arm"], strict=True))
     if len(corners) < 4 or len(rows) != 4:
-        raise ResultsError(
+        raise TablesError(
             "factors.parameter-remapping: needs four arms, remapped or not times with or without "
             f"the soft loss; found {', '.join(rows['arm'])} (params.yaml)"
         )

@@ -8,7 +8,7 @@ import pandas as pd
 from dwt.analysis.comparisons import claims, claims_in_scores
 from dwt.analysis.plots import NOTHING
 from dwt.analysis.stats import signed
-from dwt.analysis.tables import ResultsError, table
+from dwt.analysis.tables import TablesError, table
 
 COLUMNS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "low", "high", "n",
            "verdict"]  # fmt: skip
@@ -28,7 +28,7 @@ def finished(params):
     for name in params.compare:
         try:
             there[name] = _at(name, params)
-        except ResultsError as fault:
+        except TablesError as fault:
             missing[name] = str(fault)
     return there, missing
 
@@ -37,7 +37,7 @@ def _at(name, params):
     """The parameters at another scale, if all declared arms have results there."""
     file = params.root / "results" / name / "runs.csv"
     if not file.is_file():
-        raise ResultsError(f"results/{name}/runs.csv is missing; run the study at scale {name}")
+        raise TablesError(f"results/{name}/runs.csv is missing; run the study at scale {name}")
     run = set(pd.read_csv(file)["seed"])
     seeds = [seed for seed in params.seeds if seed in run]
     there = params.model_copy(update={"scale": name, "seeds": seeds or params.seeds})

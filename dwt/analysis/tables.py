@@ -1,9 +1,7 @@
-"""Which numbers belong to the study that params.yaml declares?
+"""Tidy tables of the runs that params.yaml declares: results/<scale>/tables.
 
-`collect` gathers the declared runs into tidy tables, `table` reads those back; both refuse what is
-missing and pass over what is no longer declared. Of fine-tuned scores `table` gives one setting per
-task (`dwt.evaluation.model_selection`), of final weights; scores.csv has them all. `python -m dwt.analysis.tables evidence`
-gathers the extended grid.
+`collect` writes them from finished runs, ``python -m dwt.analysis.tables study`` (or ``extended``) calls
+it, and `table` reads them back.
 """
 
 import json
@@ -36,28 +34,32 @@ WHOLE = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"
 SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap", "context"]
 
 
-class ResultsError(ValueError):
+class TablesError(ValueError):
     """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
 
 
-def collect(params=None, grid="study"):
-    """Write results/<scale>/{runs,curves,scores}.csv from the runs that params.yaml declares.
+def collect(params, grid="study"):
+    """Write the tables of a grid from the runs that params.yaml declares.
 
-    Those of the extended grid, `grid` "evidence", go to results/<scale>/evidence; it is not scored.
-    Nothing is written unless every run is there. Files of dropped arms and seeds are not looked
-    at. Seconds and dates are left out: the same runs give the same bytes.
+    Nothing is written unless every declared run is there; other runs are not read. Seconds and
+    dates are left out: the same runs give the same bytes.
+
+    Parameters
+    ----------
+    params : dwt.config.schema.Params
+    grid : {"study", "extended"}
+        The extended grid is not scored.
 
     Raises
     ------
-    ResultsError
+    TablesError
         Naming arm, seed, file and the command that makes it.
     """
-    params = params or load_params()
     runs, curves = [], []
-    for run in _grid(params, grid):
+    for run in _runs(params, grid):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
-        command = f"dvc repro {run.kind}@{run.scale}-{run.arm}"
-        command = command if grid == "study" else "make evidence"
+        stage = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
+        command = stage if grid == "study" else "make extended"
         files = [run.directory / "run.json", run.directory / "history.csv"]
         for file in files:
             _require(file, params, command, arm=run.arm, seed=run.seed)
@@ -65,13 +67,13 @@ def collect(params=None, grid="study"):
         asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
         for name, value in asked.items():
             if _text(row.get(name)) != _text(value):
-                raise ResultsError(
+                raise TablesError(
                     f"{run.arm}, seed {run.seed}: {files[0].relative_to(params.root)} has {name} = "
                     f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
                 )
         runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
         curves.append(pd.read_csv(files[1]).assign(**keys))
-    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)}
+    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
     if grid == "study":
         tables["scores"] = pd.concat(_scores(params))
     for name, frame in tables.items():
@@ -83,14 +85,15 @@ def collect(params=None, grid="study"):
 def _scores(params):
     stages = {arm: f"evaluate-standalone@{params.scale}-{arm}" for arm in params.models}
     stages |= {arm: f"evaluate-student@{params.scale}-{arm}" for arm in params.arms}
-    for arm, stage in {**stages, "baseline": "evaluate-baseline"}.items():
-        file = params.path("runs", "scores", arm, "scores.csv")
+    stages["baseline"] = f"evaluate-baseline@{params.scale}-baseline"
+    for arm, stage in stages.items():
+        file = params.path("runs", "study", "scores", arm, "scores.csv")
         _require(file, params, f"dvc repro {stage}", arm=arm)
         yield _read(file, params, "scores")
 
 
-def table(name, params=None) -> pd.DataFrame:
-    """One tidy table, restricted to the declared grid, in its order.
+def table(name, params) -> pd.DataFrame:
+    """One tidy table: the declared rows of the study, then those of the extended grid if it was run.
 
     Parameters
     ----------
@@ -100,42 +103,38 @@ def table(name, params=None) -> pd.DataFrame:
 
     Raises
     ------
-    ResultsError
-        If the table, or a declared arm and seed in it, is missing.
+    TablesError
+        If the table, or a declared arm and seed of the study in it, is missing.
     """
-    params = params or load_params()
     rows = _table(name, params)
-    return at_the_end(chosen(rows)).reset_index(drop=True) if name == "scores" else rows
+    if name == "scores":
+        return at_the_end(chosen(rows)).reset_index(drop=True)
+    if _file(name, params, "extended").is_file():
+        rows = pd.concat([rows, _table(name, params, "extended")], ignore_index=True)
+    return rows
 
 
-def scores_by_step(params=None) -> pd.DataFrame:
+def scores_by_step(params) -> pd.DataFrame:
     """As `table("scores")`, with the checkpoints along the runs; empty where none was scored."""
-    rows = chosen(_table("scores", params or load_params()))
+    rows = chosen(_table("scores", params))
     early = rows.loc[rows["kind"] != "baseline"].groupby("task")["step"].nunique()
     return rows[rows["task"].isin(early.index[early > 1])].reset_index(drop=True)
 
 
-def fine_tuning(params=None) -> pd.DataFrame:
-    """The setting of each fine-tuned task, and how many were tried; see `dwt.evaluation.model_selection`."""
-    return chosen_settings(_table("scores", params or load_params()))
-
-
-def extended(name, params=None) -> pd.DataFrame:
-    """The table "runs" or "curves" of the study and of the extended grid, one below the other."""
-    params = params or load_params()
-    tables = [_table(name, params, grid) for grid in ("study", "evidence")]
-    return pd.concat(tables, ignore_index=True)
+def fine_tuning(params) -> pd.DataFrame:
+    """The setting of each fine-tuned task, and how many were tried; see `model_selection`."""
+    return chosen_settings(_table("scores", params))
 
 
 def _table(name, params, grid="study"):
     file = _file(name, params, grid)
-    _require(file, params, "dvc repro collect" if grid == "study" else "make evidence")
+    _require(file, params, f"dvc repro collect@{params.scale}")
     return _declared(_read(file, params, name), name, params, grid)
 
 
 def _file(name, params, grid):
-    folder = () if grid == "study" else (grid,)
-    return params.path("results", *folder, f"{name}.csv")
+    prefix = "" if grid == "study" else "extended-"
+    return params.path("results", "tables", f"{prefix}{name}.csv")
 
 
 def save(frame, path, *, index=False):
@@ -146,7 +145,7 @@ def save(frame, path, *, index=False):
     os.replace(part, path)
 
 
-def _grid(params, grid):
+def _runs(params, grid):
     return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
 
 
@@ -163,7 +162,7 @@ def _text(value):
 def _require(file, params, command, **where):
     if not file.is_file():
         what = "".join(f"{key} '{value}', " for key, value in where.items())
-        raise ResultsError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
+        raise TablesError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
 
 
 def _read(file, params, name):
@@ -171,32 +170,37 @@ def _read(file, params, name):
     try:
         return pd.read_csv(file, dtype=dict.fromkeys(whole, "Int64"))
     except (ValueError, pd.errors.ParserError) as error:
-        raise ResultsError(f"{file.relative_to(params.root)}: {error}") from error
+        raise TablesError(f"{file.relative_to(params.root)}: {error}") from error
 
 
 def _declared(frame, name, params, grid="study"):
-    """The declared rows and columns, in the order of params.yaml; refuses what is missing."""
+    """The declared rows and columns, in the order of params.yaml.
+
+    A missing run of the study is refused; of the extended grid what is there is given.
+    """
     file = _file(name, params, grid).relative_to(params.root)
     absent = [column for column in COLUMNS[name] if column not in frame]
     if absent:
-        raise ResultsError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
+        raise TablesError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
-    wanted = [(run.kind, run.arm, run.seed) for run in _grid(params, grid)]
+    wanted = [(run.kind, run.arm, run.seed) for run in _runs(params, grid)]
+    if grid == "extended":
+        wanted = [key for key in wanted if key in by_run]
     if name == "scores":
         wanted += [("baseline", "random", seed) for seed in params.seeds]
     for kind, arm, seed in wanted:
         if (kind, arm, seed) not in by_run:
-            raise ResultsError(
+            raise TablesError(
                 f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
                 "run dvc repro collect"
             )
     rows = [by_run[key] for key in wanted if key[0] != "baseline"]
-    return pd.concat([*rows, baselines], ignore_index=True)[COLUMNS[name]]
+    return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]
 
 
 if __name__ == "__main__":
     try:
-        collect(None, *sys.argv[1:])
-    except ValueError as fault:
-        sys.exit(str(fault))
+        collect(load_params(), *sys.argv[1:])
+    except ValueError as error:
+        sys.exit(str(error))

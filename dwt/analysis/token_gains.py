@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dwt.analysis.tables import ResultsError, save
+from dwt.analysis.tables import TablesError, save
 from dwt.config.params import ParamsError, load_params, resolve
 from dwt.training.device import set_threads
 from dwt.training.lessons import TrainingError, open_corpus
@@ -94,7 +94,7 @@ def gains_by_token(params):
             for name in (arm, without, run.teacher):
                 folders[name] = resolve(name, seed, params).directory
                 if not (folders[name] / "run.json").is_file():
-                    raise ResultsError(f"{name}, seed {seed}, is not trained yet; run make study")
+                    raise TablesError(f"{name}, seed {seed}, is not trained yet; run make study")
                 if name not in heard:
                     heard[name] = read_tokens(folders[name], corpus, run.train, device=device)
             loss, _, true = heard[arm]
@@ -125,5 +125,5 @@ if __name__ == "__main__":
     try:
         study = load_params()
         save(gains_by_token(study), study.path("results", "evidence", "tokens.csv"))
-    except (ParamsError, ResultsError, TrainingError) as fault:
+    except (ParamsError, TablesError, TrainingError) as fault:
         sys.exit(str(fault))

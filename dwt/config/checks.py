@@ -26,7 +26,7 @@ def faults_between(params):
     yield from _twice(params)
     student = params.models["scratch"].layers
     for name, arm in params.all_arms.items():
-        key = f"arms.{name}" if name in params.arms else f"evidence.arms.{name}"
+        key = f"arms.{name}" if name in params.arms else f"extended.arms.{name}"
         models = params.models if name in params.arms else params.all_models
         if arm.teacher not in (*models, *COUNTED):
             yield (
@@ -48,44 +48,24 @@ def faults_between(params):
             yield f"{key}: hard_weight and soft_weight are both 0: nothing to learn from"
         if counted and getattr(resolved.soft_weight, "shape", None) == "adaptive":
             yield f"{key}.soft_weight: teacher '{arm.teacher}' has no held-out loss to overtake"
-    for factor, arms in params.factors.items():
+    names = params.all_names()
+    for analysis, arms in params.analyses.items():
         for name in arms:
-            if name not in params.names():
-                yield (
-                    f"factors.{factor}: '{name}' is not an arm; "
-                    f"choose from {allowed(params.names())}"
-                )
+            if name not in names:
+                yield (f"analyses.{analysis}: '{name}' is not an arm; choose from {allowed(names)}")
     for name, claim in params.claims.items():
-        yield from _sides(f"claims.{name}", claim, params.names())
-        if claim.measure == "equal_flops_loss":
-            yield f"claims.{name}.measure: equal_flops_loss is for evidence.claims only"
-    yield from _extended(params)
-
-
-def _extended(params):
-    """Faults of the section `evidence` beside the rest."""
-    allowed = ", ".join
-    everything = [*params.all_models, *params.all_arms]
-    for name, claim in params.evidence.claims.items():
-        yield from _sides(f"evidence.claims.{name}", claim, everything)
-    for analysis, arms in params.evidence.analyses.items():
-        for name in arms:
-            if name not in everything:
-                yield (
-                    f"evidence.analyses.{analysis}: '{name}' is not an arm; "
-                    f"choose from {allowed(everything)}"
-                )
+        yield from _sides(f"claims.{name}", claim, names)
 
 
 def _twice(params):
     """Names that mean two things."""
-    extended = params.evidence
+    extended = params.extended
     for name in params.all_models.keys() & params.all_arms.keys():
-        place = "arms" if name in params.arms else "evidence.arms"
+        place = "arms" if name in params.arms else "extended.arms"
         yield f"{place}.{name}: there is a model of that name; give the arm another"
     for kind in ("models", "arms"):
         for name in getattr(params, kind).keys() & getattr(extended, kind).keys():
-            yield f"evidence.{kind}.{name}: {kind} has one of that name; give it another"
+            yield f"extended.{kind}.{name}: {kind} has one of that name; give it another"
 
 
 def _sides(key, claim, names):

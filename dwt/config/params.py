@@ -46,15 +46,17 @@ class Run:
 
     @property
     def directory(self) -> Path:
-        return runs_folder(self.root, self.scale, self.grid) / self.kind / self.arm / str(self.seed)
+        return self._runs(self.grid) / self.kind / self.arm / str(self.seed)
 
     @property
     def teacher_directory(self) -> Path | None:
         """Where the teacher of the same seed lies; None where there is none to be trained."""
         if self.teacher is None or self.teacher in COUNTED:
             return None
-        folder = runs_folder(self.root, self.scale, self.teacher_grid)
-        return folder / "standalone" / self.teacher / str(self.seed)
+        return self._runs(self.teacher_grid) / "standalone" / self.teacher / str(self.seed)
+
+    def _runs(self, grid) -> Path:
+        return self.root / "runs" / self.scale / grid
 
     @property
     def corpus_directory(self) -> Path:
@@ -68,11 +70,6 @@ class Run:
         if self.context is None:  # unsaid by nearly all: their records need no such line
             del settings["context"]
         return json.loads(json.dumps(settings))
-
-
-def runs_folder(root, scale, grid, *, under="runs") -> Path:
-    """runs/<scale> for the study, runs/<scale>-evidence for the extended grid."""
-    return Path(root) / under / (scale if grid == "study" else f"{scale}-{grid}")
 
 
 def digest(value) -> str:

@@ -114,14 +114,12 @@ class Claim(Section):
         return self
 
 
-class Evidence(Section):
-    """The extended grid of `make evidence`: models, arms and seeds beyond those of the study."""
+class Extended(Section):
+    """Runs beyond those of the study, trained by `make extended`."""
 
-    seeds: list[Count]  # further ones of every model and arm of the study
-    models: dict[Name, Model]
-    arms: dict[Name, Arm]
-    analyses: dict[str, list[str]] = {}
-    claims: dict[str, Claim] = {}
+    seeds: list[Count] = []  # further ones of every model and arm of the study
+    models: dict[Name, Model] = {}
+    arms: dict[Name, Arm] = {}
 
 
 class Cache(Section):
@@ -142,10 +140,10 @@ class Params(Section):
     models: dict[Name, Model]
     defaults: Defaults
     arms: dict[Name, Arm]
-    factors: dict[str, list[str]]
+    analyses: dict[Name, list[str]]
     verdict: Verdict
     claims: dict[str, Claim]
-    evidence: Evidence  # may be empty, but evidence/dvc.yaml reads its keys
+    extended: Extended = Extended()
     root: Path = Path()
 
     @property
@@ -164,39 +162,38 @@ class Params(Section):
     @property
     def all_models(self) -> dict[str, Model]:
         """Models of the study and of the extended grid."""
-        return self.models | self.evidence.models
+        return self.models | self.extended.models
 
     @property
     def all_arms(self) -> dict[str, Arm]:
         """Students of the study and of the extended grid."""
-        return self.arms | self.evidence.arms
+        return self.arms | self.extended.arms
 
-    def grid_of(self, name, seed) -> str:
-        """Where a run belongs: "study", or "evidence", the extended grid."""
-        further = name in self.evidence.models or name in self.evidence.arms
-        again = seed in self.evidence.seeds and seed not in self.seeds
-        return "evidence" if further or again else "study"
+    def all_names(self) -> list[str]:
+        """Every model, then every arm, of both grids."""
+        return [*self.all_models, *self.all_arms]
 
-    def runs_of(self, grid) -> list[tuple[str, int]]:
-        """(name, seed) of every run that a grid declares, models first."""
-        if grid == "study":
-            return [(name, seed) for name in self.names() for seed in self.seeds]
-        again = [seed for seed in self.evidence.seeds if seed not in self.seeds]
-        pairs = [(name, seed) for name in self.evidence.models for seed in self.seeds]
-        pairs += [(name, seed) for name in self.models for seed in again]
-        pairs += [(name, seed) for name in self.evidence.arms for seed in self.seeds]
-        return pairs + [(name, seed) for name in self.arms for seed in again]
+    def grid_of(self, name: str, seed: int) -> str:
+        """The grid that a run belongs to: "study" or "extended"."""
+        further = name in self.extended.models or name in self.extended.arms
+        again = seed in self.extended.seeds and seed not in self.seeds
+        return "extended" if further or again else "study"
 
-    def seeds_of(self, name, grid) -> list[int]:
-        """The seeds that a grid, "study" or "evidence", gives one model or arm.
+    def runs_of(self, grid: str) -> list[tuple[str, int]]:
+        """(name, seed) of every run that a grid declares, models first.
 
         Raises
         ------
         ValueError
-            If there is no such grid, or neither has the arm.
+            If `grid` is neither "study" nor "extended".
         """
-        names = [*self.all_models, *self.all_arms]
-        for given, known in ((grid, ["study", "evidence"]), (name, names)):
-            if given not in known:
-                raise ValueError(f"{given!r} is none of {', '.join(known)}")
-        return [seed for each, seed in self.runs_of(grid) if each == name]
+        study = [(name, seed) for name in self.names() for seed in self.seeds]
+        if grid == "study":
+            return study
+        if grid != "extended":
+            raise ValueError(f"{grid!r} is not a grid; choose study or extended")
+        again = [seed for seed in self.extended.seeds if seed not in self.seeds]
+        pairs = [(name, seed) for name in self.extended.models for seed in self.seeds]
+        pairs += [(name, seed) for name in self.models for seed in again]
+        pairs += [(name, seed) for name in self.extended.arms for seed in self.seeds]
+        return pairs + [(name, seed) for name in self.arms for seed in again]

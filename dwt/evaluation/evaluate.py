@@ -1,6 +1,5 @@
 """What has a pre-trained model learned? Zero-shot and fine-tuned scores, as tidy rows."""
 
-import hashlib
 import itertools
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from dwt.data.progress import Progress
 from dwt.evaluation.blimp import by_phenomenon
-from dwt.evaluation.finetune import classifier, code_digest, encode, finetune, scores_of
+from dwt.evaluation.finetune import classifier, encode, finetune, scores_of
 from dwt.evaluation.zero_shot import blimp_accuracy, cloze_accuracy, minimal_pair_accuracy
 from dwt.training.device import set_threads
 from dwt.training.models import build_model, load_model
@@ -21,8 +20,7 @@ COLUMNS = [
 
 
 def evaluate(
-    run, corpus, *, pairs, tasks, settings, train, blimp=None, weights="trained", device=None,
-    kept=None,
+    run, corpus, *, pairs, tasks, settings, train, blimp=None, weights="trained", device=None
 ):  # fmt: skip
     """All scores of one run, as rows of the scores table.
 
@@ -45,8 +43,6 @@ def evaluate(
         "random" scores the run's initialisation: what a task owes to the architecture alone.
     device : str, optional
         By default "cuda" where there is one, else "cpu".
-    kept : dwt.evaluation.kept.Kept, optional
-        Remembers finished fine-tunings, so that a job that was stopped goes on where it was.
 
     Returns
     -------
@@ -80,7 +76,7 @@ def evaluate(
         )  # fmt: skip
         found = _fine_tuned(
             model, [one for one in encoded if one.task.name in some],
-            settings=settings, device=device, kept=kept,
+            settings=settings, device=device,
         )  # fmt: skip
         if zero_shot:
             first = _zero_shot(model, corpus, tokenizer, pairs, blimp, train=train, device=device)
@@ -129,35 +125,20 @@ def _zero_shot(model, corpus, tokenizer, pairs, blimp, *, train, device):
     ]
 
 
-def _fine_tuned(model, encoded, *, settings, device, kept):
+def _fine_tuned(model, encoded, *, settings, device):
     """Rows of every task, setting and seed, one fine-tuning at a time."""
-    digest = _digest(model)
     grid = itertools.product(settings["learning_rate"], settings["epochs"])
     for one, (rate, epochs), seed in itertools.product(encoded, grid, range(settings["seeds"])):
         setting = dict(learning_rate=rate, epochs=epochs)
-        key = [digest, one.digest(), setting, settings["batch"], seed, device, code_digest()]
-        scores = kept and kept.get(key)
-        if scores is None:
-            scores = finetune(
-                classifier(model, one.task, seed=seed), one,
-                settings=setting | {"batch": settings["batch"]}, seed=seed, device=device,
-            )  # fmt: skip
-            if kept:
-                kept.put(key, scores)
+        scores = finetune(
+            classifier(model, one.task, seed=seed), one,
+            settings=setting | {"batch": settings["batch"]}, seed=seed, device=device,
+        )  # fmt: skip
         about = setting | dict(finetune_seed=seed, train_examples=len(one.train))
         yield [
             dict(task=one.task.name, metric=metric, score=score, examples=count) | about
             for metric, (score, count) in scores.items()
         ]
-
-
-def _digest(model):
-    """SHA-256 of a model's weights, 16 hexadecimal digits."""
-    found = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        found.update(name.encode())
-        found.update(value.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def _rows(rows):

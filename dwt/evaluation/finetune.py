@@ -1,9 +1,7 @@
 """What can a pre-trained model be taught? Fine-tuning on one task, and its scores."""
 
-import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,16 +55,6 @@ class Encoded:
     validation: dict
     pad: int
     mask: int
-
-    def digest(self):
-        """SHA-256 of every id and label: what a score rests on, model and settings apart."""
-        found = hashlib.sha256(repr((self.task.name, self.task.metrics)).encode())
-        frames = [self.task.train, *self.task.validation.values()]
-        for rows, frame in zip([self.train, *self.validation.values()], frames, strict=True):
-            found.update(np.concatenate([ids for ids, _ in rows]).tobytes())
-            found.update(np.array([len(ids) for ids, _ in rows]).tobytes())
-            found.update(frame.label.to_numpy().tobytes())
-        return found.hexdigest()[:16]
 
 
 def encode(tokenizer, task, *, length=128):
@@ -180,11 +168,6 @@ def scores_of(task, found):
         for name, rows in task.validation.items()
         for metric in task.metrics
     }  # fmt: skip
-
-
-def code_digest():
-    """SHA-256 of this file: scores that another version of it made are not its scores."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
 
 
 @torch.no_grad()

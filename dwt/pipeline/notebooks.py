@@ -5,6 +5,7 @@ a look at a figure would retrain the study. `python -m dwt.pipeline.notebooks` c
 """
 
 import platform
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -43,17 +44,19 @@ def clean(notebook):
 
 
 def clean_all(source, target):
-    """Write the cleaned copy of every notebook of folder `source` into folder `target`."""
+    """Write the cleaned copy of every notebook of folder `source` into folder `target`, emptied."""
     import nbformat
 
     target = Path(target)
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
     for path in sorted(Path(source).glob("*.ipynb")):
         try:
             notebook = nbformat.read(path, as_version=4)
         except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
             raise SystemExit(f"{path}: not a notebook ({error})") from None
-        nbformat.write(clean(notebook), target / path.name)
+        # 04-teacher-quality.ipynb -> teacher-quality.ipynb: stages call it by its name.
+        nbformat.write(clean(notebook), target / path.name.partition("-")[2])
 
 
 def revision(root) -> str:

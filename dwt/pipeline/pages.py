@@ -20,7 +20,7 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
-from dwt.analysis.tables import ResultsError
+from dwt.analysis.tables import TablesError
 from dwt.pipeline.notebooks import clean
 
 HERE = Path(__file__).parent
@@ -97,7 +97,7 @@ def executed(page, params, scales):
             NotebookClient(source, resources=where, extra_arguments=QUIET).execute()
         except CellExecutionError as error:
             where = f"notebooks/{page.name}.ipynb, scale {study.scale}"
-            raise ResultsError(f"{where}: {error}") from None
+            raise TablesError(f"{where}: {error}") from None
     nbformat.write(source, kept)
     return source
 

@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 
 from dwt.analysis.cross_scale import finished
 from dwt.analysis.stats import interval, plain, signed
-from dwt.analysis.tables import ResultsError
+from dwt.analysis.tables import TablesError
 from dwt.config.params import ParamsError, load_params
 from dwt.pipeline.notebooks import revision
 from dwt.pipeline.pages import SITE, Page, cells, code_colours, executed, markdown, number, title
@@ -113,12 +113,12 @@ def build(params, *, pages=tuple(PAGES)):
 
     Raises
     ------
-    ResultsError
+    TablesError
         Naming the file that is missing and the command that makes it.
     """
     scales, missing = finished(params)
     if not scales:
-        raise ResultsError("\n".join(missing.values()) or "compare: names no scale (params.yaml)")
+        raise TablesError("\n".join(missing.values()) or "compare: names no scale (params.yaml)")
     made = [page for name in sorted(pages, key=number) for page in _pages(name, scales, params)]
     notebooks = Parallel(n_jobs=-1, prefer="threads")(
         delayed(executed)(page, params, scales) for page in made
@@ -155,7 +155,7 @@ def _required(params, scale, file):
     path = params.root / "results" / (scale or "") / file
     if not path.is_file():
         command = f"make study with `scale: {scale}` in params.yaml" if scale else "make study"
-        raise ResultsError(f"{path.relative_to(params.root)} is missing; run {command}")
+        raise TablesError(f"{path.relative_to(params.root)} is missing; run {command}")
     return path
 
 
@@ -233,5 +233,5 @@ def _write(path, text):
 if __name__ == "__main__":
     try:
         print(os.path.relpath(build(load_params())))
-    except (ParamsError, ResultsError) as fault:
+    except (ParamsError, TablesError) as fault:
         sys.exit(str(fault))

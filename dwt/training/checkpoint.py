@@ -1,23 +1,14 @@
-"""What is kept of a run, while it goes on and when it is done? All or nothing, either way."""
+"""Atomic checkpoints and run outputs."""
 
 import json
 import os
 import platform
 import shutil
 from importlib import metadata
-from pathlib import Path
 
 import pandas as pd
 import torch
 
-from dwt.config.params import digest
-from dwt.pipeline.code import statements
-
-# What decides what a run learns: the modules of the stage `training-code` in dvc.yaml.
-LEARNING = (
-    "batches", "cache", "code", "counted", "engine", "heldout", "lessons", "loss", "machine",
-    "models", "record", "remap", "schedule", "teachers", "train",
-)  # fmt: skip
 HISTORY = [
     "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
     "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
@@ -42,7 +33,7 @@ def load_state(folder, device):
     return torch.load(file, map_location=device, weights_only=True) if file.is_file() else None
 
 
-def publish(directory, record, *, model, tokenizer, rows, timing, state, kept=None):
+def save_run(directory, record, *, model, tokenizer, rows, timing, state):
     """Write a finished run in the place of an older one, then drop what resuming needed.
 
     Parameters
@@ -57,8 +48,6 @@ def publish(directory, record, *, model, tokenizer, rows, timing, state, kept=No
         for timing.csv, which is not.
     state : Path
         The folder of `save_state`; checkpoints under ``kept/`` move into the run.
-    kept : Path, optional
-        Where the run is to stay besides, as `kept_at` says.
 
     Returns
     -------
@@ -85,49 +74,13 @@ def publish(directory, record, *, model, tokenizer, rows, timing, state, kept=No
             shutil.copytree(checkpoint, partial / checkpoint.name)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
-    if kept is not None:
-        _copy(directory, kept)
     shutil.rmtree(state, ignore_errors=True)
     return record
 
 
-def code_digest():
-    """Digest of what decides what a run learns, comments left out."""
-    modules = (Path(__file__).with_name(f"{name}.py") for name in LEARNING)
-    return digest([statements(module.read_text(encoding="utf-8")) for module in modules])
-
-
-CODE = code_digest()  # at import: a module edited while a stage trains is not what trained
-
-
-def kept_at(root, run_digest, device):
-    """Where a finished run stays, whatever becomes of its folder in runs/.
-
-    One stage trains all seeds of an arm, and DVC empties the stage's folder before it starts: those
-    that were finished come back from build/finished/<digest>, a digest of settings, text and
-    teacher, of this code, of PyTorch and of the kind of device.
-    """
-    return root / "build" / "finished" / digest([run_digest, CODE, torch.__version__, device.type])
-
-
-def finished(directory, run_digest, kept):
-    """The content of run.json if a run is done, in its folder or `kept`; else None."""
+def load_finished_run(directory, run_digest):
+    """The content of run.json if the folder holds the run that was asked for, else None."""
     file = directory / "run.json"
     if file.is_file() and (record := json.loads(file.read_text()))["digest"] == run_digest:
         return record
-    if kept is None or not kept.is_dir():
-        return None
-    _copy(kept, directory)
-    record = json.loads(file.read_text())
-    which, where = f"{record['arm']}, seed {record['seed']}", "/".join(kept.parts[-3:])
-    print(f"{which}: finished before, taken from {where}", flush=True)
-    return record
-
-
-def _copy(source, target):
-    """Put a copy of a folder in the place of another in one go."""
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
+    return None

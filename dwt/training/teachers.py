@@ -1,18 +1,19 @@
-"""Which weights teach which run?
+"""Teachers of student runs: finished models, or predictions from token counts.
 
-`python -m dwt.training.teachers [evidence]` writes one small file per arm with its teacher's name and a
-digest of the teacher's weights of each seed. Student stages depend on that file, so a new or
-changed teacher retrains its own students only.
+``python -m dwt.training.teachers study`` writes one small file per student run with the digest of its
+teacher's weights. Student stages depend on it, so that a changed teacher retrains its own students
+only.
 """
 
 import hashlib
 import json
 import platform
+import shutil
 import sys
 
 import torch
 
-from dwt.config.params import ParamsError, digest, load_params, resolve, runs_folder
+from dwt.config.params import ParamsError, digest, load_params, resolve
 from dwt.config.schema import COUNTED
 from dwt.training.counted import CountedTeacher
 from dwt.training.models import load_model
@@ -101,27 +102,33 @@ def states_key(run, *, device, compiled):
     )
 
 
-def write_lessons(params, grid="study"):
-    """Write <arm>.json for every arm of a grid, a file each.
+def write_teachers(params, grid):
+    """Write build/<scale>/teachers/<grid>/<arm>-<seed>.json: a student run's teacher, and a digest.
 
-    They lie in build/<scale>/teachers, those of the extended grid in
-    build/<scale>-evidence/teachers.
+    Parameters
+    ----------
+    params : dwt.config.schema.Params
+    grid : {"study", "extended"}
+
+    Raises
+    ------
+    TeacherError
+        If a teacher is not trained yet.
     """
-    folder = runs_folder(params.root, params.scale, grid, under="build") / "teachers"
-    folder.mkdir(parents=True, exist_ok=True)
-    for arm in params.arms if grid == "study" else params.all_arms:
-        runs = [resolve(arm, seed, params) for seed in params.seeds_of(arm, grid)]
-        weights = {
-            run.seed: weights_digest(teacher_directory(run))
-            for run in runs
-            if run.teacher_directory
-        }
-        lesson = {"teacher": params.all_arms[arm].teacher, "weights": weights}
-        (folder / f"{arm}.json").write_text(json.dumps(lesson) + "\n", encoding="utf-8")
+    folder = params.path("build", "teachers", grid)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for arm, seed in params.runs_of(grid):
+        if arm in params.all_models:
+            continue
+        run = resolve(arm, seed, params)
+        weights = weights_digest(teacher_directory(run)) if run.teacher_directory else None
+        text = json.dumps({"teacher": run.teacher, "weights": weights}) + "\n"
+        (folder / f"{arm}-{seed}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
     try:
-        write_lessons(load_params(), *sys.argv[1:])
-    except (ParamsError, TeacherError) as fault:
-        sys.exit(str(fault))
+        write_teachers(load_params(), *sys.argv[1:])
+    except (ParamsError, TeacherError) as error:
+        sys.exit(str(error))

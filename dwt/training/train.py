@@ -14,7 +14,7 @@ from dwt.config.params import digest, resolve
 from dwt.data.corpus import SPLITS, build_corpus
 from dwt.data.progress import Progress
 from dwt.training.batches import masked_per_sequence
-from dwt.training.checkpoint import finished, kept_at, load_state, publish, save_state
+from dwt.training.checkpoint import load_finished_run, load_state, save_run, save_state
 from dwt.training.device import ahead, set_threads, should_compile
 from dwt.training.lessons import Lessons, TrainingError, open_corpus
 from dwt.training.models import build_model, count_parameters, forward_flops
@@ -32,8 +32,7 @@ def pretrain(run, *, directory=None, device=None):
     ----------
     run : dwt.config.params.Run
     directory : path-like, optional
-        By default `run.directory`, where alone a finished run is found again if it was removed
-        (`dwt.training.checkpoint.kept_at`). It receives a model for transformers' ``from_pretrained``,
+        By default `run.directory`. It receives a model for transformers' ``from_pretrained``,
         ``history.csv`` (one row per logged step), ``run.json`` (settings, totals, final losses,
         versions, use of the teacher cache) and ``timing.csv``.
     device : str, optional
@@ -49,16 +48,15 @@ def pretrain(run, *, directory=None, device=None):
     TrainingError
         At once: no corpus or teacher, another vocabulary, little text. Later: loss not finite.
     """
-    at_home, directory = directory is None, Path(directory or run.directory)
+    directory = Path(directory or run.directory)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     set_threads(run.train["threads"])
     job = _Job(run, device)
-    kept = kept_at(run.root, job.digest, device) if at_home else None
-    if record := finished(directory, job.digest, kept):
+    if record := load_finished_run(directory, job.digest):
         return record
     job.resume()
     job.train()
-    return job.finish(directory, kept)
+    return job.finish(directory)
 
 
 def prepare(run, params):
@@ -223,7 +221,7 @@ class _Job:
             sequences=sequences, train=self.train_settings, device=self.device,
         )  # fmt: skip
 
-    def finish(self, directory, kept):
+    def finish(self, directory):
         """Write the finished run in one go, then drop what resuming needed."""
         train, cache = self.train_settings, self.lessons.cache
         many = train["final_sequences"]
@@ -239,9 +237,9 @@ class _Job:
             "teacher_cache": cache and cache.report()._asdict(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }  # fmt: skip
-        return publish(
+        return save_run(
             directory, record, model=self.engine.student, tokenizer=self.corpus.tokenizer(),
-            rows=self.rows, timing=self.timing, state=self.state, kept=kept,
+            rows=self.rows, timing=self.timing, state=self.state,
         )  # fmt: skip
 
 

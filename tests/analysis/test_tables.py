@@ -13,7 +13,7 @@ from dwt.analysis import comparisons as findings
 from dwt.analysis import summaries as answers
 from dwt.analysis import tables as results
 from dwt.analysis.stats import paired
-from dwt.analysis.tables import ResultsError, collect, table
+from dwt.analysis.tables import TablesError, collect, table
 from dwt.config.params import load_params, resolve
 
 STUDY = Path(__file__).parents[1] / "params.yaml"
@@ -167,7 +167,7 @@ def test_differences_are_those_of_final_weights_with_the_chosen_setting(params):
 @pytest.mark.parametrize("missing", ["run.json", "history.csv"])
 def test_a_missing_run_is_refused_by_name_and_nothing_is_written(params, missing):
     (resolve("strong", 1, params).directory / missing).unlink()
-    with pytest.raises(ResultsError, match="arm 'strong', seed '1'.*" + missing) as error:
+    with pytest.raises(TablesError, match="arm 'strong', seed '1'.*" + missing) as error:
         collect(params)
     assert str(error.value).endswith("dvc repro student@laptop-strong")
     assert str(params.root) not in str(error.value)
@@ -184,13 +184,13 @@ def test_a_missing_run_is_refused_by_name_and_nothing_is_written(params, missing
 )
 def test_missing_scores_are_refused_by_name_with_the_stage_that_makes_them(params, arm, stage):
     params.path("runs", "scores", arm, "scores.csv").unlink()
-    with pytest.raises(ResultsError, match=f"dvc repro {stage}$"):
+    with pytest.raises(TablesError, match=f"dvc repro {stage}$"):
         collect(params)
 
 
 def test_a_run_made_with_other_settings_is_refused(params):
     changed = change(params.root, lambda p: p["arms"]["strong"].update(soft_weight=2.0))
-    with pytest.raises(ResultsError, match=r"strong, seed 0.*soft_weight = 4\.0.*2\.0"):
+    with pytest.raises(TablesError, match=r"strong, seed 0.*soft_weight = 4\.0.*2\.0"):
         collect(changed)
 
 
@@ -215,12 +215,12 @@ def test_dropped_arms_and_seeds_leave_every_table_though_their_files_stay(params
 def test_an_added_seed_is_missed_by_name(params):
     collect(params)
     changed = change(params.root, lambda p: p["seeds"].append(7))
-    with pytest.raises(ResultsError, match="runs.csv: no row for standalone 'scratch', seed 7"):
+    with pytest.raises(TablesError, match="runs.csv: no row for standalone 'scratch', seed 7"):
         table("runs", changed)
 
 
 def test_tables_that_were_never_made_are_refused_with_their_command(params):
-    with pytest.raises(ResultsError, match="results/laptop/runs.csv is missing; run dvc repro"):
+    with pytest.raises(TablesError, match="results/laptop/runs.csv is missing; run dvc repro"):
         table("runs", params)
 
 
@@ -265,7 +265,7 @@ def test_interaction_is_the_difference_of_the_soft_losss_two_effects(params):
 
 def test_a_square_with_a_missing_corner_is_refused(params):
     collect(params)
-    with pytest.raises(ResultsError, match="four arms.*found scratch, normal, remapped "):
+    with pytest.raises(TablesError, match="four arms.*found scratch, normal, remapped "):
         findings.square(table("runs", params), ["scratch", "normal", "remapped"])
 
 

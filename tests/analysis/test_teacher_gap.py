@@ -18,7 +18,7 @@ from dwt.analysis import extended_plots as evidence_plots
 from dwt.analysis import extended_summaries as evidence_answers
 from dwt.analysis import plots
 from dwt.analysis import teacher_gap as evidence
-from dwt.analysis.tables import ResultsError, extended, save
+from dwt.analysis.tables import TablesError, extended, save
 from dwt.config.params import load_params, resolve
 
 LAYERS_BEHIND = {4: 0.1, 2: 0.3, 1: 0.7}  # nats behind the student alone after as many steps
@@ -219,7 +219,7 @@ def test_a_run_that_is_missing_is_named_with_the_command_that_makes_it(params, t
     other = params.model_copy(update={"root": tmp_path})
     write_tables(other)
     (other.path("results", "evidence") / "runs.csv").unlink()
-    with pytest.raises(ResultsError, match=r"evidence/runs\.csv is missing; run make evidence"):
+    with pytest.raises(TablesError, match=r"evidence/runs\.csv is missing; run make evidence"):
         extended("runs", other)
 
 

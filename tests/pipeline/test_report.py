@@ -13,7 +13,7 @@ import pytest
 import yaml
 from conftest import ROOT, run
 
-from dwt.analysis.tables import ResultsError
+from dwt.analysis.tables import TablesError
 from dwt.config.params import load_params
 from dwt.pipeline.notebooks import clean
 from dwt.pipeline.pages import Page
@@ -183,7 +183,7 @@ def test_a_missing_table_is_named_with_the_command_that_makes_it(file, tmp_path)
         ran(root, "07-summary", scale, "same")
     (root / "results" / "wiki-mini" / file).unlink()
     said = f"results/wiki-mini/{file} is missing; run make study with `scale: wiki-mini`"
-    with pytest.raises(ResultsError, match=re.escape(said)):
+    with pytest.raises(TablesError, match=re.escape(said)):
         report.build(load_params(root / "params.yaml"), pages=("07-summary",))
 
 
