@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from dwt.config.params import load_params
-from dwt.training.batches import Vocabulary, batch_at, masked_per_sequence
+from dwt.data.vocabulary import Vocabulary
+from dwt.training.batches import batch_at, masked_per_sequence
 from dwt.training.device import ahead, set_threads, should_compile
 from dwt.training.loss import DWTLoss
 from dwt.training.models import build_model, forward_flops, output_layer

@@ -19,11 +19,10 @@ import transformers
 from scipy import stats
 from sklearn.metrics import accuracy_score
 
-from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
+from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 from dwt.evaluation.finetune import classifier, encode, finetune
 from dwt.evaluation.glue import GLUE
 from dwt.evaluation.glue_data import glue_tasks
-from dwt.training.batches import Vocabulary
 from dwt.training.models import build_model, load_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
-from dwt.training.batches import Vocabulary
+from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 from dwt.training.models import build_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,8 +13,8 @@ from safetensors import safe_open
 
 from dwt.config.params import load_params, resolve
 from dwt.data.corpus import build_corpus, load_corpus
-from dwt.data.vocabulary import SPECIAL_TOKENS
-from dwt.training.batches import Vocabulary, sequences_in
+from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary
+from dwt.training.batches import sequences_in
 from dwt.training.models import build_model, count_parameters
 from dwt.training.train import pretrain
 

@@ -9,7 +9,7 @@ import pandas as pd
 from dwt.analysis.stats import crossing, interpolate, paired
 from dwt.analysis.tables import extended
 from dwt.config.params import resolve
-from dwt.pipeline.costs import vocabulary_size
+from dwt.data.vocabulary import vocabulary_size
 from dwt.training.batches import masked_per_sequence
 from dwt.training.models import forward_flops
 

@@ -4,7 +4,6 @@ Every notebook and stage starts with `load_params`, which checks the whole file,
 misspelt arm is refused before anything is trained. What may stand where is in `dwt.config.schema`.
 """
 
-import hashlib
 import json
 import sys
 from dataclasses import asdict, dataclass
@@ -70,11 +69,6 @@ class Run:
         if self.context is None:  # unsaid by nearly all: their records need no such line
             del settings["context"]
         return json.loads(json.dumps(settings))
-
-
-def digest(value) -> str:
-    """SHA-256 of a JSON value, 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_params(path=None) -> Params:

@@ -18,8 +18,7 @@ from dwt.data.hub import read_hub
 from dwt.data.mixture import read_mixture
 from dwt.data.packing import assemble
 from dwt.data.tokenize import SPLITS, is_below, sampled, tokenise
-from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer, save_tokenizer
-from dwt.training.batches import Vocabulary
+from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 
 
 @dataclass(frozen=True)

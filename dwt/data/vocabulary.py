@@ -1,7 +1,11 @@
-"""Which tokens is the text cut into? A WordPiece vocabulary, learned or read from a file."""
+"""A WordPiece vocabulary, learned from text or read from a file."""
 
+import json
+import warnings
 from collections import Counter
+from dataclasses import dataclass
 
+import numpy as np
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -17,6 +21,25 @@ from dwt.data.files import CorpusError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 VOCABULARY_CHARACTERS = 50_000_000  # a vocabulary is learned from at most this much training text
+
+
+BERT_SIZE = 30_522  # tokens of bert-base-uncased
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What masking needs to know of a tokenizer."""
+
+    size: int
+    cls: int
+    sep: int
+    mask: int
+    special: tuple[int, ...]
+
+    @property
+    def ordinary(self) -> np.ndarray:
+        """Ids that may be masked and may stand in for a masked token. [size - special]"""
+        return np.setdiff1d(np.arange(self.size), self.special)
 
 
 def make_tokenizer(settings, texts, *, root):
@@ -143,3 +166,17 @@ def save_tokenizer(tokenizer, directory):
         tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **names
     )
     fast.save_pretrained(directory)
+
+
+def vocabulary_size(params):
+    """Of the corpus that is built, else as params.yaml asks: a learned one may come out smaller."""
+    if (built := params.path("data", "card.json")).is_file():
+        return json.loads(built.read_text())["vocabulary"]
+    asked = params.settings.corpus.vocabulary
+    if asked.size:
+        return asked.size
+    if asked.file and (file := params.root / asked.file).is_file():
+        return len(file.read_text(encoding="utf-8").splitlines())
+    said = f"{asked.file or asked.pretrained} is not here"
+    warnings.warn(f"{said}; {BERT_SIZE:,} tokens are assumed", stacklevel=2)
+    return BERT_SIZE

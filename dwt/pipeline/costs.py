@@ -3,14 +3,12 @@
 `dwt.pipeline.cost_report` adds up and prints.
 """
 
-import json
-import warnings
-
 import pandas as pd
 import torch
 
 from dwt.config.params import resolve
-from dwt.training.batches import Vocabulary, masked_per_sequence
+from dwt.data.vocabulary import Vocabulary, vocabulary_size
+from dwt.training.batches import masked_per_sequence
 from dwt.training.models import build_model, count_parameters, forward_flops
 from dwt.training.schedule import weight_at
 
@@ -21,7 +19,6 @@ GLUE = {
     "qqp": (363_846, 40_430, 30), "stsb": (5_749, 1_500, 28), "mnli": (392_702, 19_647, 39),
     "qnli": (104_743, 5_463, 51), "rte": (2_490, 277, 67), "wnli": (635, 71, 37),
 }  # fmt: skip
-BERT = 30_522  # tokens of bert-base-uncased
 OFFLINE_TOKENS = 30  # of an example of the tasks made from held-out text
 SENTENCE_TOKENS = 15  # of a sentence of BLiMP, 4,096 pieces
 BLIMP_SETS, BLIMP_PAIRS, PAIR_KINDS = 67, 1000, 3
@@ -96,20 +93,6 @@ def _model(run, layers, size):
         return build_model(
             run.model, layers=layers, vocabulary=vocabulary, max_length=run.train["length"]
         )
-
-
-def vocabulary_size(params):
-    """Of the corpus that is built, else as params.yaml asks: a learned one may come out smaller."""
-    if (built := params.path("data", "card.json")).is_file():
-        return json.loads(built.read_text())["vocabulary"]
-    asked = params.settings.corpus.vocabulary
-    if asked.size:
-        return asked.size
-    if asked.file and (file := params.root / asked.file).is_file():
-        return len(file.read_text(encoding="utf-8").splitlines())
-    said = f"{asked.file or asked.pretrained} is not here"
-    warnings.warn(f"{said}; {BERT:,} tokens are assumed", stacklevel=2)
-    return BERT
 
 
 def _steps_with_a_teacher(run):

@@ -4,7 +4,6 @@ Both are pure functions of (token stream, seed, step): there is no state to save
 be drawn again alone, and several processes that split a batch see the same one.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,22 +18,6 @@ class Batch(NamedTuple):
     input_ids: np.ndarray  # [B, L] int64, what the models read
     positions: np.ndarray  # [B, M] int64, ascending within a row
     targets: np.ndarray  # [B, M] int64, the true tokens there
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What masking needs to know of a tokenizer."""
-
-    size: int
-    cls: int
-    sep: int
-    mask: int
-    special: tuple[int, ...]
-
-    @property
-    def ordinary(self) -> np.ndarray:
-        """Ids that may be masked and may stand in for a masked token. [size - special]"""
-        return np.setdiff1d(np.arange(self.size), self.special)
 
 
 def masked_per_sequence(length, mask_rate):

@@ -13,7 +13,8 @@ import sys
 
 import torch
 
-from dwt.config.params import ParamsError, digest, load_params, resolve
+from dwt.config.files import digest
+from dwt.config.params import ParamsError, load_params, resolve
 from dwt.config.schema import COUNTED
 from dwt.training.counted import CountedTeacher
 from dwt.training.models import load_model

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dwt.config.params import digest, resolve
+from dwt.config.files import digest
+from dwt.config.params import resolve
 from dwt.data.corpus import SPLITS, build_corpus
 from dwt.data.progress import Progress
 from dwt.training.batches import masked_per_sequence

@@ -13,10 +13,10 @@ from conftest import ROOT
 
 from dwt.config.params import load_params, resolve
 from dwt.data.corpus import build_corpus
+from dwt.data.vocabulary import Vocabulary
 from dwt.pipeline.cost_report import hours
 from dwt.pipeline.costs import GLUE, SAVED, cache_bytes, corpus_bytes, costs_of, evaluation_cost
 from dwt.pipeline.stages import cost_report as planning
-from dwt.training.batches import Vocabulary
 from dwt.training.models import build_model, hidden_at
 from dwt.training.train import pretrain
 
