@@ -1,30 +1,36 @@
-# make study | evidence | report | test | lab | bench: each makes its own .venv first.
+# make study | extended | report | readme | test | lab | bench: each makes its own .venv first.
 PYTHON ?= python3
-# Stages at once: as many as find cores of their own when left empty; see dwt/pipeline/stages.py.
+# Stages at once; empty: one per free core, or one in all on a GPU (dwt/pipeline/stages.py).
 JOBS ?=
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ready := .venv/.ready
-# JupyterLab does not start for root, as in a container, unless told that this is meant.
+# JupyterLab refuses to run as root, as in a container, without this flag.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study evidence report test lab bench clean
+.PHONY: study extended report readme test lab bench clean
 
 study: $(ready)
 	@python -m dwt.pipeline.stages $(JOBS)
 
-# The extended grid, after the study, whose runs it reads.
-evidence: study
-	@python -m dwt.pipeline.stages evidence $(JOBS)
+# The study, then the runs under `extended` in params.yaml.
+extended: $(ready)
+	@python -m dwt.pipeline.stages extended $(JOBS)
 
-# A clone has the tables but neither executed notebooks nor, perhaps, any run: no other stage is asked.
 report: $(ready)
-	@dvc repro --quiet source
-	@dvc repro --single-item evidence/dvc.yaml:report
+	@python -m dwt.pipeline.report
 	@echo "Open report/index.html in a browser."
+
+# The numbers in README.md and results/README.md, from the tables in results/.
+readme: $(ready)
+	cog -r -P -p "from dwt.pipeline import readme" \
+		--markers="<!--[[[cog ]]]--> <!--[[[end]]]-->" README.md results/README.md
 
 test: $(ready)
 	ruff check .
+	ruff format --check .
+	lint-imports
+	mypy
 	pytest
 
 lab: $(ready)
@@ -33,7 +39,7 @@ lab: $(ready)
 bench: $(ready)
 	python benchmarks/throughput.py
 
-# torch first: whatever build of the pinned version is at hand satisfies everything after it.
+# torch first: any installed build of the pinned version then satisfies what depends on it.
 $(ready): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { echo "Python 3.11.5 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -42,4 +48,4 @@ $(ready): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build/code build/notebooks build/report report executed/*.ipynb data/smoke runs/smoke results/smoke
+	rm -rf .venv build/notebooks build/report build/smoke report executed/*.ipynb data/smoke runs/smoke results/smoke

@@ -1,4 +1,4 @@
-"""What does a megabyte of text cost, and does memory grow with the text?
+"""Time and memory of building a corpus, by megabytes of text.
 
 `python benchmarks/corpus.py data/raw/big.txt 40 400` builds a corpus from the first 40 and the
 first 400 MB of a file and prints the time and the largest memory, all processes together.
@@ -16,7 +16,7 @@ from dwt.data.corpus import build_corpus
 
 
 def processor_seconds():
-    """Of this process and of the children that have ended."""
+    """CPU seconds of this process and of its finished children."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -25,10 +25,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("megabytes", type=float, nargs="+")
+    parser.add_argument("--out-of-domain", type=Path, required=True, help="another text file")
     parser.add_argument(
-        "--out-of-domain", type=Path, required=True, help="another file; its first MB are read"
+        "--vocabulary", help="a vocabulary file; by default one of 8,192 is learned"
     )
-    parser.add_argument("--vocabulary", help="a vocabulary file; by default 8,192 are learned")
     parser.add_argument("--workers", type=int, help="by default one per core")
     parser.add_argument("--sample", type=float)
     given = parser.parse_args()

@@ -1,9 +1,10 @@
-"""Does our fine-tuning give what transformers' own example gives? Same data, settings, seed count.
+"""Fine-tuning scores of dwt beside those of transformers' own example.
 
-`python benchmarks/finetune.py` fine-tunes one DistilBERT-shaped model with `dwt.evaluation.finetune`, as the
-evaluate stages do, and with a `Trainer` set up as in transformers' run_glue.py (its own tokenising,
-collator, sampler, model class and schedule), and writes results/benchmarks/finetune.json. It needs
-GLUE under data/external/glue and takes about six minutes on one core.
+`python benchmarks/finetune.py` fine-tunes one DistilBERT-shaped model with
+`dwt.evaluation.finetune`, as the evaluate stages do, and with a `Trainer` set up as in
+transformers' run_glue.py (its own tokenization, collator, sampler, model class and schedule), and
+writes results/benchmarks/finetune.json. It needs GLUE under data/external/glue and takes about six
+minutes on one core.
 """
 
 import json
@@ -19,10 +20,10 @@ import transformers
 from scipy import stats
 from sklearn.metrics import accuracy_score
 
+from dwt.config.tasks import GLUE
 from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 from dwt.evaluation.finetune import classifier, encode, finetune
-from dwt.evaluation.glue import GLUE
-from dwt.evaluation.glue_data import glue_tasks
+from dwt.evaluation.glue import load_glue
 from dwt.training.models import build_model, load_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,17 +31,17 @@ FILE = ROOT / "results" / "benchmarks" / "finetune.json"
 SHAPE = dict(family="distilbert", width=128, heads=2, intermediate=512, dropout=0.1)
 SETTINGS = dict(learning_rate=5e-4, epochs=3, batch=32)
 LAYERS, LENGTH, PIECES = 2, 128, 4096
-TASKS = {"sst2": 5000, "stsb": 2500}  # a class, and a number for two texts; examples
+TASKS = {"sst2": 5000, "stsb": 2500}  # classification, and regression on two texts; examples
 SEEDS = 5
-METRICS = {  # as the recipe's metric for GLUE computes them
+METRICS = {  # as run_glue.py computes them
     "accuracy": accuracy_score,
-    "pearson": lambda truth, found: stats.pearsonr(truth, found)[0],
-    "spearman": lambda truth, found: stats.spearmanr(truth, found)[0],
+    "pearson": lambda labels, predicted: stats.pearsonr(labels, predicted)[0],
+    "spearman": lambda labels, predicted: stats.spearmanr(labels, predicted)[0],
 }
 
 
 def masked_lm(folder, texts):
-    """A DistilBERT of random weights with a vocabulary of the texts, as pre-training leaves it."""
+    """Save a random DistilBERT with a vocabulary of the texts; returns the tokenizer."""
     save_tokenizer(
         make_tokenizer({"size": PIECES, "alphabet": 80}, lambda: iter(texts), root=folder), folder
     )
@@ -55,7 +56,7 @@ def masked_lm(folder, texts):
 
 
 def ours(folder, tokenizer, task, seed):
-    """Scores by metric, as `dwt.evaluation.evaluate` gets them."""
+    """Scores by metric, as `dwt.evaluation.evaluate` computes them."""
     made = classifier(load_model(folder), task, seed=seed)
     encoded = encode(tokenizer, task, length=LENGTH)
     scores = finetune(made, encoded, settings=SETTINGS, seed=seed)
@@ -75,9 +76,9 @@ def recipe(folder, tokenizer, task, seed):
         return datasets.Dataset.from_dict({**made, "label": rows.label.tolist()})
 
     def measured(prediction):
-        found = prediction.predictions
-        found = found.argmax(axis=1) if task.labels else np.squeeze(found)
-        return {name: METRICS[name](prediction.label_ids, found) for name in task.metrics}
+        outputs = prediction.predictions
+        predicted = outputs.argmax(axis=1) if task.labels else np.squeeze(outputs)
+        return {name: METRICS[name](prediction.label_ids, predicted) for name in task.metrics}
 
     arguments = transformers.TrainingArguments(
         output_dir=folder / "out", learning_rate=SETTINGS["learning_rate"],
@@ -93,16 +94,16 @@ def recipe(folder, tokenizer, task, seed):
     )  # fmt: skip
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
-    found = trainer.evaluate()
-    return {metric: float(found[f"eval_{metric}"]) for metric in task.metrics}
+    scores = trainer.evaluate()
+    return {metric: float(scores[f"eval_{metric}"]) for metric in task.metrics}
 
 
 def compare():
     """Scores of both, by task, metric and seed."""
-    found = []
+    rows = []
     for name, examples in TASKS.items():
         where = dict(where="data/external/glue", root=ROOT)
-        (task,) = glue_tasks([name], examples=examples, **where)
+        (task,) = load_glue([name], examples=examples, **where)
         texts = [*task.train.text, *task.train.pair.dropna()]
         with tempfile.TemporaryDirectory() as folder:
             tokenizer = masked_lm(Path(folder), texts)
@@ -112,16 +113,16 @@ def compare():
                     scores = which(Path(folder), tokenizer, task, seed)
                     seconds = round(time.process_time() - started, 1)
                     print(name, seed, which.__name__, scores, seconds, flush=True)
-                    found += [
+                    rows += [
                         dict(task=name, examples=examples, metric=metric, by=which.__name__,
                              seed=seed, score=round(score, 5), seconds=seconds)
                         for metric, score in scores.items()
                     ]  # fmt: skip
-    return found
+    return rows
 
 
 def lines(scores):
-    """A row of the README's table for each task and metric: means, spreads, difference."""
+    """Rows of the README's table, one per task and metric: means, deviations, difference."""
     for (name, metric, examples), rows in pd.DataFrame(scores).groupby(
         ["task", "metric", "examples"], sort=False
     ):
@@ -135,7 +136,7 @@ def lines(scores):
 
 
 def difference(by):
-    """Welch's 95 % interval of ours - recipe; seeds are not paired, each draws in its own way."""
+    """Welch's 95 % interval of ours - recipe; their seeds are not paired."""
     return stats.ttest_ind(by["ours"], by["recipe"], equal_var=False).confidence_interval(0.95)
 
 

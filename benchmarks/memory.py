@@ -1,4 +1,4 @@
-"""How much memory do a process and its children take at most, together?"""
+"""Peak memory of a process and its children."""
 
 import threading
 
@@ -6,12 +6,12 @@ import psutil
 
 
 class Memory(threading.Thread):
-    """The largest sum of resident memory of this process and its children, in MB: `peak`.
+    """`peak`: the largest sum of resident memory of this process and its children, in MB.
 
     Parameters
     ----------
     every : float
-        Seconds between two looks.
+        Seconds between two readings.
     """
 
     def __init__(self, every=0.2):
@@ -19,10 +19,10 @@ class Memory(threading.Thread):
         self.every, self.peak, self.done = every, 0, threading.Event()
 
     def run(self):
-        me = psutil.Process()
+        this = psutil.Process()
         while not self.done.wait(self.every):
             now = 0
-            for process in (me, *me.children(recursive=True)):
+            for process in (this, *this.children(recursive=True)):
                 try:
                     now += process.memory_info().rss
                 except psutil.NoSuchProcess:

@@ -1,18 +1,24 @@
 """Small, real things that several test files start from."""
 
+import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from transformers import AutoTokenizer
 
+from dwt.config.params import load_params, resolve
+from dwt.data.corpus import build_corpus
 from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 from dwt.training.models import build_model
+from dwt.training.train import pretrain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,9 +28,6 @@ def run(*command, cwd):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-
-
-FAMILIES = ("modernbert", "distilbert", "bert")
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +89,44 @@ def model(tokenizer):
     vocabulary = Vocabulary(len(tokenizer), ids[2], ids[3], ids[4], tuple(ids))
     shape = dict(family="modernbert", width=16, heads=2, intermediate=24, initializer_range=0.3)
     return build_model(shape, layers=2, vocabulary=vocabulary, max_length=64, pad=ids[0]).eval()
+
+
+WORDS = "the model reads a small piece of text and a teacher guesses what word was there".split()
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """A project folder at the smoke scale with a corpus of made-up sentences and a weak teacher.
+
+    Tests train into folders of their own.
+    """
+    root = tmp_path_factory.mktemp("study")
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["scale"] = "smoke"
+    rng = np.random.default_rng(0)
+    for name, documents in (("in.txt", 400), ("out.txt", 60)):
+        text = "\n\n".join(" ".join(rng.choice(WORDS, 40)) + "." for _ in range(documents))
+        (root / name).write_text(text + "\n")
+    content["scales"]["smoke"]["corpus"] = {
+        "source": "files", "files": ["in.txt"], "out_of_domain": ["out.txt"], "heldout": 0.1,
+        "vocabulary": {"size": 120, "alphabet": 30},
+    }  # fmt: skip
+    (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    params = load_params(root / "params.yaml")
+    build_corpus(params.settings.corpus, directory=params.path("data"), root=root)
+    pretrain(resolve("weak-teacher", 0, params))
+    return params
+
+
+def changed(run, **train):
+    """A run with other settings in its `train` section."""
+    return replace(run, train={**run.train, **train})
+
+
+def bytes_of(directory):
+    """Digests of the files that must not depend on when or how often the run was stopped."""
+    names = ["model.safetensors", "history.csv", "config.json"]
+    return {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in names}
 
 
 def made_up_scores(arms, seeds=(0, 1, 2), *, glue=None, phenomena=()):

@@ -1,117 +1,98 @@
 """The whole study at the smoke scale: what it leaves behind, and what runs again after a change."""
 
-import hashlib
 import json
 import re
 import shutil
 import sys
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, run
-from test_pipeline import FACTORS, dvc, runs_again, tracked_copy
+from projects import dvc, edit, project_copy, runs_again
 
 from dwt.analysis.tables import collect, table
+from dwt.config.files import file_digest
 from dwt.config.params import load_params
-from dwt.pipeline.stages import COPIES
+from dwt.pipeline.extended import write_stages
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+ANALYSES = [path.name for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+            if not re.search("corpus|pretrain|evaluate", path.name)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A copy of the project in which the study has run at the smoke scale with two seeds.
-
-    The tests below change it in turn, in the order of the file.
-    """
-    root = tracked_copy(tmp_path_factory.mktemp("project"))
+def finished(tmp_path_factory):
+    """A copy of the project in which the study has run at the smoke scale with two seeds."""
+    root = project_copy(tmp_path_factory.mktemp("project"))
     edit(root, "scale: laptop", "scale: smoke")
     edit(root, "seeds: [0, 1, 2]", "seeds: [0, 1]")
-    done = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=root)
+    done = run(sys.executable, "-m", "dwt.pipeline.stages", "2", cwd=root)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    (root / "said.txt").write_text(done.stdout)
+    (root / "output.txt").write_text(done.stdout)
     return root
 
 
-def edit(root, old, new):
-    file = root / "params.yaml"
-    text = file.read_text()
-    assert old in text
-    file.write_text(text.replace(old, new, 1))
-
-
-FADING = {"from": 1.0, "to": 0.0, "shape": "adaptive"}
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study, to change."""
+    return shutil.copytree(finished, tmp_path / "study", symlinks=True)
 
 
 def trained_at(root):
-    """What each run's clock said: DVC and copies change a file's date, training these numbers."""
-    files = sorted((root / "runs" / "smoke").glob("st*/*/*/timing.csv"))
-    return {str(f.parent.relative_to(root)): f.read_text() for f in files}
+    """Seconds of each run: copying or restoring a run keeps them, training it changes them."""
+    files = sorted((root / "runs" / "smoke").glob("*/st*/*/*/timing.csv"))
+    return {str(f.parent.relative_to(root / "runs/smoke")): f.read_text() for f in files}
 
 
-def test_it_leaves_tables_figures_claims_and_says_the_answer(study):
-    results = study / "results" / "smoke"
-    runs = pd.read_csv(results / "runs.csv")
-    assert len(runs) == 11 * 2
+def test_it_leaves_tables_figures_and_claims_and_prints_the_answer(finished):
+    results = finished / "results" / "smoke"
+    runs = pd.read_csv(results / "tables" / "runs.csv")
+    assert len(runs) == (len(PARAMS["models"]) + len(PARAMS["arms"])) * 2
     assert runs.heldout_loss.notna().all()
-    claims = pd.read_csv(results / "claims.csv")
+    claims = pd.read_csv(results / "summary" / "claims.csv")
     assert set(claims.verdict) <= {"supported", "contradicted", "undecided"}
-    for name in FACTORS:
-        assert (results / f"{name}.svg").stat().st_size > 5000
-    said = (study / "said.txt").read_text()
-    assert (results / "answer.md").read_text().strip() in said
-    assert "teacher-quality.svg" in said
+    for name in ("teacher-quality", "loss-weight", "parameter-remapping", "summary"):
+        assert (results / name / f"{name}.svg").stat().st_size > 5000
+    output = (finished / "output.txt").read_text()
+    assert (results / "summary" / "answer.md").read_text().strip() in output
+    assert "results/smoke/summary/summary.svg" in output
 
 
-def test_it_says_what_the_teacher_cache_did(study):
-    said = (study / "said.txt").read_text()
-    hits, steps = re.search(r"Teacher cache: ([\d,]+) of ([\d,]+) steps read", said).groups()
-    # Six arms ask at each of 20 steps; remapped-hard, without a soft loss, never asks.
+def test_it_prints_the_use_of_the_teacher_cache(finished):
+    output = (finished / "output.txt").read_text()
+    hits, steps = re.search(r"Teacher cache: ([\d,]+) of ([\d,]+) steps read", output).groups()
+    # Six arms read at each of 20 steps; remapped-no-kd, without a soft loss, never does.
     assert int(steps) == 6 * 2 * 20
-    # `normal`, `strong`, `decayed` and `remapped` share a teacher: three of the four may read.
+    # `normal`, `strong`, `4-to-1` and `remapped` share a teacher: three of the four may read.
     assert 0 < int(hits) <= 3 * 2 * 20
 
 
-def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(study):
+def test_the_teacher_of_seed_s_teaches_the_student_of_seed_s(finished):
     for seed in (0, 1):
-        lesson = json.loads((study / "build/smoke/teachers/normal.json").read_text())
-        weights = study / f"runs/smoke/standalone/weak-teacher/{seed}/model.safetensors"
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        assert lesson["teacher"] == "weak-teacher"
-        assert lesson["weights"][str(seed)] == digest
+        teacher = finished / f"build/smoke/teachers/study/normal-{seed}.json"
+        weights = f"runs/smoke/study/standalone/weak-teacher/{seed}/model.safetensors"
+        assert json.loads(teacher.read_text()) == {
+            "teacher": "weak-teacher",
+            "weights": file_digest(finished / weights),
+        }
 
 
-def test_a_second_run_finds_nothing_to_do(study):
-    assert runs_again(study) == set()
-    said = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=study).stdout
-    assert "nothing to run" in said
+def test_a_second_run_finds_nothing_to_do(finished):
+    assert runs_again(finished) == set()
+    output = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=finished).stdout
+    assert "nothing to run" in output
 
 
-def test_saving_a_notebook_editing_a_plot_or_a_comment_retrains_nothing(study):
-    names = (
-        "dwt/analysis/plots.py",
-        "dwt/training/loss.py",
-        "params.yaml",
-        "notebooks/02-pretrain.ipynb",
-    )
-    files = [study / name for name in names]
-    before = [file.read_bytes() for file in files]
-    notebook = json.loads((study / "executed/02-pretrain-smoke-normal.ipynb").read_text())
+def test_a_comment_in_params_and_a_saved_notebook_run_nothing(study):
+    notebook = nbformat.read(study / "executed" / "smoke-normal-0.ipynb", as_version=4)
     # papermill adds a cell with the values it was given; a person who saves does not.
-    notebook["cells"] = [
-        c for c in notebook["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])
-    ]
-    assert any(c.get("outputs") for c in notebook["cells"])
-    try:
-        (study / "notebooks/02-pretrain.ipynb").write_text(json.dumps(notebook))
-        edit(study, "scale: smoke", "# a remark\nscale: smoke")
-        for module in files[:2]:
-            module.write_text(module.read_text() + "\n# a remark\n")
-        dvc("repro", *COPIES, cwd=study)
-        assert runs_again(study) == {"scales", *(f"{name}@smoke" for name in FACTORS)}
-    finally:
-        for file, content in zip(files, before, strict=True):
-            file.write_bytes(content)
-        dvc("repro", *COPIES, cwd=study)
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.tags]
+    assert any(cell.get("outputs") for cell in notebook.cells)
+    nbformat.write(notebook, study / "notebooks/02-pretrain.ipynb")
+    edit(study, "scale: smoke", "# a comment\nscale: smoke")
+    dvc("repro", "notebooks", cwd=study)
     assert runs_again(study) == set()
 
 
@@ -122,80 +103,53 @@ def test_changing_one_arm_retrains_that_arm_only(study):
     dvc("repro", "collect", cwd=study)
     after = trained_at(study)
     again = {name for name in after if after[name] != before[name]}
-    assert again == {f"runs/smoke/student/strong/{s}" for s in (0, 1)}
-    runs = pd.read_csv(study / "results/smoke/runs.csv")
+    assert again == {f"study/student/strong/{seed}" for seed in (0, 1)}
+    runs = pd.read_csv(study / "results/smoke/tables/runs.csv")
     assert set(runs[runs.arm == "strong"].soft_weight.astype(float)) == {2.0}
 
 
-def test_the_extended_grid_trains_beside_the_study_and_an_arm_more_is_one_entry(study):
-    target, file = "evidence/dvc.yaml:collect@smoke", study / "params.yaml"
-    before, text, of_study = file.read_bytes(), file.read_text(), trained_at(study)
-    waiting = runs_again(study)  # what the test above has left to the study itself
-    start = text.index("\nevidence:\n")
-    few = {
+def test_the_extended_grid_trains_beside_the_study_and_one_more_arm_is_one_entry(study):
+    before, text = trained_at(study), (study / "params.yaml").read_text()
+    extended = {
         "seeds": [],
         "models": {"half": {"layers": 4, "budget": 0.5}},
-        "arms": {"of-half": {"teacher": "half"}, "frequencies": {"teacher": "unigram"}},
+        "arms": {"of-half": {"teacher": "half"}, "counts": {"teacher": "unigram"}},
     }
-    try:
-        file.write_text(text[:start] + "\n" + yaml.safe_dump({"evidence": few}))
-        dvc("repro", target, cwd=study)
-        few["arms"]["fading"] = {"teacher": "half", "soft_weight": dict(FADING)}
-        file.write_text(text[:start] + "\n" + yaml.safe_dump({"evidence": few}))
-        dvc("repro", "--single-item", "evidence/dvc.yaml:teachers@smoke", cwd=study)
-        again = {name.rpartition(":")[2] for name in runs_again(study, target)}
-        assert again == {"student@smoke-fading", "collect@smoke"}
-        assert runs_again(study) == waiting
-    finally:
-        file.write_bytes(before)
-    assert trained_at(study) == of_study
-    runs = pd.read_csv(study / "results/smoke/evidence/runs.csv").set_index(["arm", "seed"])
-    assert {*runs.index} == {(a, s) for a in ("half", "of-half", "frequencies") for s in (0, 1)}
-    assert runs.loc["half", "steps"].tolist() == [10, 10]
-    assert (runs.loc["of-half", "teacher_flops"] > 0).all()
+    content = yaml.safe_load(text) | {"seeds": [1], "claims": {}}
+    content["analyses"] = {"teacher-quality": content["analyses"]["teacher-quality"]}
 
+    def write(**changes):
+        extended["arms"] |= changes
+        file = study / "params.yaml"
+        file.write_text(yaml.safe_dump(content | {"extended": extended}, sort_keys=False))
+        return write_stages(load_params(file))
 
-def test_a_stage_that_was_stopped_keeps_the_seeds_it_had_finished(study):
-    stage, before = "student@smoke-very-weak", trained_at(study)
-    record = json.loads((study / "runs/smoke/student/very-weak/1/run.json").read_text())
-    for kept in (study / "build" / "finished").iterdir():
-        if json.loads((kept / "run.json").read_text())["digest"] == record["digest"]:
-            shutil.rmtree(kept)  # as if it had been stopped before this one was done
-    dvc("repro", "--force", "--single-item", "--no-run-cache", stage, cwd=study)
+    collected = f"{write()}:collect@smoke"
+    dvc("repro", collected, cwd=study)
+    assert runs_again(study, collected) == set()
+    runs = pd.read_csv(study / "results/smoke/tables/extended-runs.csv").set_index("arm")
+    assert {*runs.index} == {"half", "of-half", "counts"} and {*runs.seed} == {1}
+    assert runs.loc["half", "steps"] == 10
+    assert runs.loc["of-half", "teacher_flops"] > 0
     after = trained_at(study)
-    assert {name for name in after if after[name] != before[name]} == {
-        "runs/smoke/student/very-weak/1"
-    }
-
-
-def test_of_new_seeds_only_those_are_trained_and_a_removed_one_leaves_no_folder(study):
-    before = trained_at(study)
-    edit(study, "seeds: [0, 1]", "seeds: [1, 7]")
-    dvc("repro", "student@smoke-remapped", cwd=study)  # and all that are trained alone
-    after = trained_at(study)
-    asked = {"runs/smoke/student/remapped", *(n[:-2] for n in before if "/standalone/" in n)}
-    assert len(asked) == 5
-    assert {*after} - {*before} == {f"{name}/7" for name in asked}
-    assert {*before} - {*after} == {f"{name}/0" for name in asked}
-    assert all(after[name] == before[name] for name in {*before} & {*after})
+    assert {name: after[name] for name in before} == before
+    write(fading={"teacher": "half", "soft_weight": {"from": 1.0, "to": 0.0, "shape": "adaptive"}})
+    dvc("repro", "--single-item", "extended/dvc.yaml:teachers@smoke", cwd=study)
+    again = {name.rpartition(":")[2] for name in runs_again(study, collected)}
+    assert again == {"student@smoke-fading-1", "collect@smoke"}
 
 
 def test_a_removed_seed_and_arm_leave_every_table(study):
-    edit(study, "seeds: [1, 7]", "seeds: [1]")
-    edit(
-        study,
-        "  decayed: {teacher: weak-teacher, soft_weight: {from: 4.0, to: 1.0, shape: linear}}\n",
-        "",
-    )
-    edit(study, "[scratch, normal, strong, decayed]", "[scratch, normal, strong]")
-    text = (study / "params.yaml").read_text()
-    start, end = text.index("  decay-helps:"), text.index("  remapping-starts-ahead:")
-    (study / "params.yaml").write_text(text[:start] + text[end:])
+    content = yaml.safe_load((study / "params.yaml").read_text()) | {"seeds": [1]}
+    del content["arms"]["4-to-1"], content["extended"]
+    content["claims"] = {}
+    content["analyses"] = {"teacher-quality": content["analyses"]["teacher-quality"]}
+    (study / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     params = load_params(study / "params.yaml")
     collect(params)
     for name in ("runs", "curves", "scores"):
         rows = table(name, params)
-        assert "decayed" not in set(rows.arm)
+        assert "4-to-1" not in set(rows.arm)
         assert set(rows.seed.dropna()) == {1}
 
 
@@ -204,34 +158,44 @@ def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its
     before = trained_at(study)
     assert run(*command, cwd=study).returncode == 0
     assert trained_at(study) == before
-    folders = [f"runs/smoke/{name}/1" for name in ("student/remapped", "standalone/weak-teacher")]
-    for folder in (*folders, "build/finished"):
-        shutil.rmtree(study / folder)
+    names = {"study/student/remapped/1", "study/standalone/weak-teacher/1"}
+    for name in names:
+        shutil.rmtree(study / "runs" / "smoke" / name)
     assert run(*command, cwd=study).returncode == 0
     after = trained_at(study)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == {*folders}
+    assert {name for name in after if after[name] != before[name]} == names
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["04-teacher-quality", "05-loss-weight", "06-parameter-remapping", "07-summary", "08-scales",
-     "12-compute", "14-ledger"],
-)  # fmt: skip
-def test_factor_notebooks_run_from_their_folder_and_give_the_committed_tables_and_figures(
-    name, tmp_path
-):
+@pytest.fixture(scope="module")
+def executed_alone(tmp_path_factory):
+    """Where every analysis has been executed from notebooks/, beside the committed results."""
+    root = tmp_path_factory.mktemp("analyses")
     for part in ("notebooks", "results"):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    done = run("jupyter", "execute", f"{name}.ipynb", cwd=tmp_path / "notebooks")
+        shutil.copytree(ROOT / part, root / part)
+    shutil.copy(ROOT / "params.yaml", root)
+    done = run("jupyter", "execute", *ANALYSES, cwd=root / "notebooks")
     assert done.returncode == 0, done.stderr[-3000:]
-    for file in [*(ROOT / "results" / "laptop").rglob("*.*"), *(ROOT / "results").glob("scales.*")]:
-        assert (tmp_path / file.relative_to(ROOT)).read_bytes() == file.read_bytes()
+    return root
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_an_analysis_run_from_its_folder_gives_the_committed_tables_and_figures(
+    name, executed_alone
+):
+    analysis = name.removesuffix(".ipynb").partition("-")[2]
+    folders = [
+        *ROOT.glob(f"results/{PARAMS['scale']}/{analysis}"),
+        *ROOT.glob(f"results/{analysis}"),
+    ]
+    files = [file for folder in folders for file in folder.iterdir()]
+    assert files
+    for file in files:
+        assert (executed_alone / file.relative_to(ROOT)).read_bytes() == file.read_bytes(), file
 
 
 def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):
-    root = tracked_copy(tmp_path)
+    root = project_copy(tmp_path)
     edit(root, "strong: {teacher: weak-teacher", "strong: {teacher: weka")
     done = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=root)
     assert done.returncode != 0

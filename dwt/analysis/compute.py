@@ -1,143 +1,136 @@
-"""What did an arm cost, and how soon was it as good as the student alone?"""
+"""FLOPs of the arms, their losses at equal FLOPs, and how soon they reach a given loss."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import crossing, interpolate, paired
-from dwt.analysis.tables import extended
+from dwt.analysis.stats import ROW, crossing, interpolate, paired
+from dwt.analysis.tables import table
 from dwt.config.params import resolve
+from dwt.config.schema import Params
 from dwt.data.vocabulary import vocabulary_size
 from dwt.training.batches import masked_per_sequence
-from dwt.training.models import forward_flops
 
 READINGS = {
     "forward": "teacher's forward passes counted",
-    "training": "its training counted too",
-    "cached": "its states read from a warm cache",
+    "training": "teacher's training counted too",
+    "cached": "teacher's states read from a warm cache",
 }
 
 
-def alone(runs) -> pd.DataFrame:
-    """The student's shape trained alone, at every budget: steps, seed, flops, loss."""
+def no_teacher_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The student's shape without a teacher, at every budget: arm, steps, seed, flops, loss."""
     layers = runs.loc[runs["arm"] == "scratch", "layers"].iloc[0]
     rows = runs[(runs["kind"] == "standalone") & (runs["layers"] == layers)]
     columns = {"student_flops": "flops", "heldout_loss": "loss"}
     return rows[["arm", "steps", "seed", *columns]].rename(columns=columns)
 
 
-def flops_spent(params, runs, reading) -> pd.Series:
-    """Operations of each (arm, seed), by one of `READINGS`."""
+def training_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.Series:
+    """Training FLOPs of each (arm, seed), by one of `READINGS`."""
     total = runs.set_index(["arm", "seed"])
-    spent = total["student_flops"] + 0.0
+    flops = total["student_flops"] + 0.0
     if reading == "cached":
-        share = {arm: _cached_share(params, arm) for arm in total.index.unique("arm")}
-        return spent + total["teacher_flops"] * total.index.map(lambda key: share[key[0]])
-    spent += total["teacher_flops"]
+        share = {arm: _cached_share(params, runs, arm) for arm in total.index.unique("arm")}
+        return flops + total["teacher_flops"] * total.index.map(lambda key: share[key[0]])
+    flops += total["teacher_flops"]
     if reading == "training":
         for (arm, seed), teacher in total["teacher"].items():
             if (teacher, seed) in total.index:
-                spent[arm, seed] += total.loc[(teacher, seed), "student_flops"]
-    return spent
+                flops[arm, seed] += total.loc[(teacher, seed), "student_flops"]
+    return flops
 
 
-def _cached_share(params, arm):
-    """Share of a teacher's forward pass, its last product, that is left when states are stored."""
-    run = resolve(arm, params.seeds[0], params)
-    if run.teacher_directory is None:
+def _cached_share(params, runs, arm):
+    """The share of a teacher's forward pass that cached states leave: its output layer."""
+    student = resolve(arm, params.seeds[0], params)
+    if student.teacher_directory is None:
         return 1.0
-    shape, train = run.model, run.train
-    config = SimpleNamespace(
-        model_type=shape["family"], hidden_size=shape["width"], vocab_size=vocabulary_size(params),
-        num_hidden_layers=params.all_models[run.teacher].layers,
-        intermediate_size=shape["intermediate"], hidden_dim=shape["intermediate"],
-    )  # fmt: skip
-    masked = masked_per_sequence(train["length"], train["mask_rate"])
-    whole = forward_flops(config, batch=train["batch"], length=train["length"], masked=masked)
-    return 2 * train["batch"] * masked * config.hidden_size * config.vocab_size / whole
+    teacher, train = runs[runs["arm"] == student.teacher].iloc[0], student.train
+    forward = teacher["student_flops"] / teacher["steps"] / 3  # the backward pass is two of them
+    masked = train["batch"] * masked_per_sequence(train["length"], train["mask_rate"])
+    return 2 * masked * student.model["width"] * vocabulary_size(params) / forward
 
 
-def at_equal_flops(params, runs, reading) -> pd.DataFrame:
-    """Each arm against the student alone that was trained until it had cost as much.
+def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataFrame:
+    """Each student against the same shape without a teacher, trained for as many FLOPs.
 
-    The rival's loss is read between budgets, each with its own fully decayed schedule, straight
-    over the logarithm of operations; nan beyond the largest of them.
+    The rival's loss is interpolated between its budgets, each with a whole learning rate schedule,
+    linearly over log FLOPs; nan beyond the largest budget.
 
     Returns
     -------
     DataFrame
-        arm, seed, flops, loss, rival, difference (below zero: the arm is better).
+        arm, seed, flops, loss, rival, difference (loss - rival).
     """
-    budgets = alone(runs).sort_values("flops")
-    spent, rows = flops_spent(params, runs, reading), []
+    budgets = no_teacher_runs(runs).sort_values("flops")
+    flops, rows = training_flops(params, runs, reading), []
     for run in runs[runs["kind"] == "student"].itertuples():
         rivals = budgets[budgets["seed"] == run.seed]
-        cost = spent[run.arm, run.seed]
+        cost = flops[run.arm, run.seed]
         rival = interpolate(np.log(rivals["flops"]), rivals["loss"], math.log(cost))
         rows.append([run.arm, run.seed, cost, run.heldout_loss, rival, run.heldout_loss - rival])
     return pd.DataFrame(rows, columns=["arm", "seed", "flops", "loss", "rival", "difference"])
 
 
-def steps_to_reach(curves, arm, *, against="scratch") -> pd.Series:
-    """Per seed, the share of `against`'s steps after which `arm` has its final held-out loss.
-
-    The first time that the curve is there, straight between evaluations; nan where it never is.
-    """
-    wide = _evaluated(curves)
-    found = {}
-    for seed in wide[arm].dropna().index.unique("seed"):
-        curve, final = (wide[name].xs(seed, level="seed").dropna() for name in (arm, against))
-        below = np.flatnonzero(curve <= final.iloc[-1])
-        until = curve.iloc[: below[0] + 1] if below.size else curve.iloc[:0]
-        step = crossing(until.index, until, np.full(len(until), final.iloc[-1] + 1e-12))
-        found[seed] = step / final.index[-1]
-    return pd.Series(found, dtype=float).rename_axis("seed")
-
-
-def overtaking(curves, arm, teacher) -> pd.Series:
-    """Per seed, the first evaluated step at which a student is no worse than its teacher ends."""
-    wide = _evaluated(curves)
-    found = {}
-    for seed in wide[arm].dropna().index.unique("seed"):
-        curve = wide[arm].xs(seed, level="seed").dropna()
-        there = curve.index[curve <= wide[teacher].xs(seed, level="seed").dropna().iloc[-1]]
-        found[seed] = float(there[0]) if len(there) else math.nan
-    return pd.Series(found, dtype=float).rename_axis("seed")
-
-
-def _evaluated(curves):
-    """Held-out losses, [seeds x steps, arms]."""
-    there = curves.dropna(subset=["heldout_loss"])
-    return there.pivot(index=["seed", "step"], columns="arm", values="heldout_loss")
-
-
-def readings(params, *, level=0.95) -> pd.DataFrame:
-    """`at_equal_flops` of the study's arms by all `READINGS`, over seeds.
+def gains_at_equal_flops(params: Params) -> pd.DataFrame:
+    """The gain over the rival of `at_equal_flops` by all `READINGS`, for arms of the usual budget.
 
     Returns
     -------
     DataFrame
-        arm, reading, mean, low, high, n, found (the same in words).
+        arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
     """
-    runs, rows = extended("runs", params), []
+    runs, rows = table("runs", params), []
     for reading in READINGS:
         compared = at_equal_flops(params, runs, reading).dropna()
-        for arm in _one_budget(params, compared["arm"].unique()):
-            d = compared.loc[compared["arm"] == arm, "difference"]
-            found = paired(d, 0 * d, level=level)
-            rows.append([arm, reading, found.mean, found.low, found.high, found.n, str(found)])
-    columns = ["arm", "reading", "mean", "low", "high", "n", "found"]
-    return pd.DataFrame(rows, columns=columns)
+        for arm in _of_usual_budget(params, compared["arm"].unique()):
+            of_arm = compared.loc[compared["arm"] == arm, "difference"]
+            found = -paired(of_arm, level=params.verdict.level)
+            rows.append([arm, reading, *found.row, str(found)])
+    return pd.DataFrame(rows, columns=["arm", "reading", *ROW, "estimate"])
 
 
-def _one_budget(params, arms):
+def _of_usual_budget(params, arms):
     return [arm for arm in arms if params.all_arms[arm].budget == 1]
 
 
-def sooner(params, *, level=0.95) -> pd.DataFrame:
-    """`steps_to_reach` of every arm of one budget, over seeds.
+def steps_to_reach(curves: pd.DataFrame, arm: str, *, against: str = "scratch") -> pd.Series:
+    """Per seed, the share of `against`'s steps after which `arm` has its final held-out loss.
+
+    The first such place, linear between evaluations; nan where there is none.
+    """
+    shares = {}
+    for seed, (curve, final) in _by_seed(curves, arm, against):
+        below = np.flatnonzero(curve <= final.iloc[-1])
+        until = curve.iloc[: below[0] + 1] if below.size else curve.iloc[:0]
+        step = crossing(until.index, until, np.full(len(until), final.iloc[-1] + 1e-12))
+        shares[seed] = step / final.index[-1]
+    return pd.Series(shares, dtype=float).rename_axis("seed")
+
+
+def overtaking(curves: pd.DataFrame, arm: str, teacher: str) -> pd.Series:
+    """Per seed, the first evaluated step at which a student is no worse than its teacher ends."""
+    steps = {}
+    for seed, (curve, final) in _by_seed(curves, arm, teacher):
+        there = curve.index[curve <= final.iloc[-1]]
+        steps[seed] = float(there[0]) if len(there) else math.nan
+    return pd.Series(steps, dtype=float).rename_axis("seed")
+
+
+def _by_seed(curves, *arms):
+    """(seed, held-out curves by step of each arm), over the seeds that all of them have."""
+    evaluated = curves[curves["arm"].isin(arms)].dropna(subset=["heldout_loss"])
+    evaluated = evaluated.set_index(["arm", "seed", "step"])["heldout_loss"].sort_index()
+    by_arm = [evaluated.loc[arm] for arm in arms]
+    seeds = [{*curve.index.unique("seed")} for curve in by_arm]
+    for seed in sorted(set.intersection(*seeds)):
+        yield seed, [curve.loc[seed] for curve in by_arm]
+
+
+def time_to_loss(params: Params) -> pd.DataFrame:
+    """`steps_to_reach` of every arm of the usual budget.
 
     Returns
     -------
@@ -145,31 +138,27 @@ def sooner(params, *, level=0.95) -> pd.DataFrame:
         arm, share (of the steps; mean over seeds, nan unless all reach it), low, high, reached,
         seeds.
     """
-    curves, rows = extended("curves", params), []
-    for arm in _one_budget(params, params.all_arms):
-        shares = steps_to_reach(curves, arm)
-        found = paired(shares, 0 * shares, level=level)
-        there = shares.notna().sum()
-        rows.append([arm, found.mean, found.low, found.high, there, len(shares)])
+    curves, rows = table("curves", params), []
+    for arm in _of_usual_budget(params, params.all_arms):
+        if (curves["arm"] == arm).any():
+            shares = steps_to_reach(curves, arm)
+            found = paired(shares, level=params.verdict.level)
+            reached = shares.notna().sum()
+            rows.append([arm, found.mean, found.low, found.high, reached, len(shares)])
     return pd.DataFrame(rows, columns=["arm", "share", "low", "high", "reached", "seeds"])
 
 
-def adaptive_arms(params) -> list[str]:
+def adaptive_arms(params: Params) -> list[str]:
     """Arms whose soft weight follows the gap."""
     arms = params.all_arms.items()
     return [name for name, arm in arms if getattr(arm.soft_weight, "shape", "") == "adaptive"]
 
 
-def stopping(params) -> pd.DataFrame:
-    """The overtaking step of every arm that hears the weak teacher, seed by seed.
-
-    Returns
-    -------
-    DataFrame
-        arm, then a column a seed: the step, missing where the teacher is not overtaken.
-    """
-    curves, rows = extended("curves", params), {}
+def overtaking_steps(params: Params) -> pd.DataFrame:
+    """`overtaking` of every student of the weak teacher: arm, then a column per seed."""
+    curves, rows = table("curves", params), {}
     for name, arm in params.all_arms.items():
-        if arm.teacher == "weak-teacher" and arm.soft_weight != 0 and arm.context is None:
+        teaches = arm.teacher == "weak-teacher" and arm.soft_weight != 0 and arm.context is None
+        if teaches and (curves["arm"] == name).any():
             rows[name] = overtaking(curves, name, arm.teacher)
     return pd.DataFrame(rows).T.rename_axis("arm").rename(columns="seed {}".format).reset_index()

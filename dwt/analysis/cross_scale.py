@@ -1,26 +1,27 @@
-"""What do the scales say side by side? One row of figures and one column of verdicts each.
+"""The claims of several scales side by side.
 
 `compare` in params.yaml names the scales; those without results are left out, with the reason.
 """
 
 import pandas as pd
 
-from dwt.analysis.comparisons import claims, claims_in_scores
-from dwt.analysis.plots import NOTHING
+from dwt.analysis.claims import claims, claims_in_scores
+from dwt.analysis.factor_plots import NO_SCALE
 from dwt.analysis.stats import signed
 from dwt.analysis.tables import TablesError, table
+from dwt.config.schema import Params
 
 COLUMNS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "low", "high", "n",
            "verdict"]  # fmt: skip
 
 
-def finished(params):
-    """The scales of `compare` that have results, and why the others are left out.
+def finished(params: Params) -> tuple[dict[str, Params], dict[str, str]]:
+    """The scales of `compare` that have results, and the reason why the others are left out.
 
     Returns
     -------
     dict of str to Params
-        By scale: the parameters at that scale. Of the declared seeds those that it has run.
+        By scale: the parameters at that scale, with those of the declared seeds that it has run.
     dict of str to str
         By scale: what is missing.
     """
@@ -35,18 +36,20 @@ def finished(params):
 
 def _at(name, params):
     """The parameters at another scale, if all declared arms have results there."""
-    file = params.root / "results" / name / "runs.csv"
+    there = params.model_copy(update={"scale": name})
+    file = there.path("results", "tables", "runs.csv")
     if not file.is_file():
-        raise TablesError(f"results/{name}/runs.csv is missing; run the study at scale {name}")
+        where = file.relative_to(params.root)
+        raise TablesError(f"{where} is missing; run the study with `scale: {name}`")
     run = set(pd.read_csv(file)["seed"])
     seeds = [seed for seed in params.seeds if seed in run]
-    there = params.model_copy(update={"scale": name, "seeds": seeds or params.seeds})
+    there = there.model_copy(update={"seeds": seeds or params.seeds})
     for kind in ("runs", "curves", "scores"):
         table(kind, there)
     return there
 
 
-def verdicts(studies) -> pd.DataFrame:
+def claims_by_scale(studies: dict[str, Params]) -> pd.DataFrame:
     """Every claim at every scale; then, without a verdict, the same by GLUE mean and BLiMP."""
     frames = []
     for name, params in studies.items():
@@ -57,30 +60,26 @@ def verdicts(studies) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
 
 
-def as_markdown(found) -> str:
-    """One row a claim, one column a scale: verdict and mean difference with its interval.
+def as_markdown(found: pd.DataFrame) -> str:
+    """One row per claim, one column per scale: verdict and gain with its interval.
 
     Parameters
     ----------
     found : DataFrame
-        From `verdicts`. Rows without a verdict (by scores) make a second table.
+        From `claims_by_scale`. Rows without a verdict (by scores) make a second table.
     """
     if found.empty:
-        return f"{NOTHING}\n"
-    losses = found[found["verdict"].notna()]
-    text = _table(losses, "nats per masked token", lambda row: row.statement)
-    scores = found[found["verdict"].isna()]
-    if len(scores):
-        text += "\n" + _table(
-            scores, "score", lambda row: f"{row.statement}, by {row.measure.partition(' (')[0]}"
-        )
+        return f"{NO_SCALE}\n"
+    judged, scored = found[found["verdict"].notna()], found[found["verdict"].isna()]
+    text = _table(judged, "gain in nats per masked token", judged["statement"])
+    if len(scored):
+        measures = scored["measure"].str.partition(" (")[0]
+        text += "\n" + _table(scored, "gain in score", scored["statement"] + ", by " + measures)
     return text
 
 
-def _table(rows, unit, label):
-    labels = [label(row) for row in rows.itertuples()]
-    cells = [_cell(row) for row in rows.itertuples()]
-    grid = rows.assign(label=labels, cell=cells)
+def _table(rows, unit, labels):
+    grid = rows.assign(label=labels, cell=[_cell(row) for row in rows.itertuples()])
     scales = [*rows["scale"].unique()]
     lines = [f"| claim ({unit}) | {' | '.join(scales)} |", "|---" * (len(scales) + 1) + "|"]
     for name, of_claim in grid.groupby("label", sort=False):
@@ -90,7 +89,8 @@ def _table(rows, unit, label):
 
 
 def _cell(row):
-    found = signed(row.mean)
-    if pd.notna(row.low):
-        found += f" ({signed(row.low)} to {signed(row.high)})"
-    return found if pd.isna(row.verdict) else f"{row.verdict}, {found}"
+    """Verdict and gain: lower losses and higher scores are gains."""
+    scored = pd.isna(row.verdict)
+    mean, low, high = (row.mean, row.low, row.high) if scored else (-row.mean, -row.high, -row.low)
+    bounds = f" ({signed(low)} to {signed(high)})" if pd.notna(low) else ""
+    return f"{'' if scored else row.verdict + ', '}{signed(mean)}{bounds}"

@@ -1,143 +1,131 @@
-"""What does each factor of a crossed design do, alone and together with another?
+"""The crossed design, soft weight x start: main effects and interactions, seed by seed.
 
-Two readings of one table of runs, equal in their means where the design is balanced. `effects` fits
-one model to all runs: a factor's effect is at the reference of the others, and one spread, pooled
-over everything, serves every interval. `marginal` averages over the levels of the others, and an
-interval comes from the seeds' own contrasts. Intervals differ most with few seeds, where pooling
-makes them shorter, and where one effect varies more from seed to seed than another: there a pooled
-interval is too short for the one and too long for the other, and `marginal` is the one to quote.
+Every effect is one contrast of held-out losses per seed, over the seeds that have all of its cells,
+with a t-interval over seeds. Effects are gains: positive where the factor lowers the loss.
 """
 
-import itertools
-import math
-import re
-from numbers import Number
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from statsmodels.formula import api
 
-from dwt.analysis.stats import detectable, paired
+from dwt.analysis.comparisons import gain, losses
+from dwt.analysis.stats import ROW, Paired, paired
+from dwt.analysis.tables import TablesError, table
+from dwt.config.params import resolve
+from dwt.config.schema import Params
+
+NO_KD = "weight 0"
 
 
-def effects(runs, *, factors, response="heldout_loss", level=0.95) -> pd.DataFrame:
-    """Least squares of `response ~ (factors)^2 + C(seed)`, seeds as blocks.
+class TwoByTwo(NamedTuple):
+    """The gain of the soft loss from either start, and how the two differ."""
+
+    corners: dict[tuple[bool, bool], str]  # (remapped, soft loss) -> arm
+    random: Paired
+    remapped: Paired
+    interaction: Paired  # remapped - random
+    start: Paired  # gain of remapping, both with the soft loss
+
+
+def two_by_two(runs: pd.DataFrame, arms: list[str], *, level: float = 0.95) -> TwoByTwo:
+    """The 2 x 2 of start and soft loss.
+
+    Raises
+    ------
+    TablesError
+        If the arms do not fill the four corners once each.
+    """
+    rows = runs[runs["arm"].isin(arms)].drop_duplicates("arm")
+    soft = rows["teacher"].notna() & (rows["soft_weight"] != "0.0")
+    corners = dict(zip(zip(rows["remap"].notna(), soft, strict=True), rows["arm"], strict=True))
+    if len(corners) < 4 or len(rows) != 4:
+        raise TablesError(
+            "analyses.parameter-remapping: needs four arms, remapped or not times with or without "
+            f"the soft loss; found {', '.join(rows['arm'])} (params.yaml)"
+        )
+    loss = losses(runs[runs["arm"].isin(arms)])
+    random, remapped = (
+        gain(loss, corners[start, True], corners[start, False], level=level)
+        for start in (False, True)
+    )
+    start = gain(loss, corners[True, True], corners[False, True], level=level)
+    cells = [corners[True, True], corners[True, False], corners[False, True], corners[False, False]]
+    return TwoByTwo(corners, random, remapped, interaction(loss, *cells, level=level), start)
+
+
+def interaction(loss, both, first, second, neither, *, level: float = 0.95) -> Paired:
+    """By how much the gain of `both` over `first` exceeds that of `second` over `neither`.
 
     Parameters
     ----------
-    runs : DataFrame
-        A run a row: `seed`, the factors' columns and the response.
-    factors : dict of str to level
-        Column and reference level: ``{"soft_weight": 1, "start": "random"}``.
-    response : str
-        A column.
-    level : float
-        Coverage of the intervals.
+    loss : DataFrame, [seeds, cells]
+    both, first, second, neither : column of `loss`
+    """
+    cells = loss[[both, first, second, neither]].dropna()
+    return paired(cells[first] - cells[both], cells[neither] - cells[second], level=level)
+
+
+def weight_label(weight: float | dict) -> str:
+    """A soft weight as text: "weight 4", "weight 4 to 1"."""
+    if isinstance(weight, dict):
+        return f"weight {weight['from']:g} to {weight['to']:g}"
+    return f"weight {weight:g}"
+
+
+def factorial_table(params: Params) -> pd.DataFrame:
+    """One row per cell and seed: teacher, weight, start, arm, seed, heldout_loss.
+
+    Of the teachers whose students start both at random and remapped. The random start without the
+    soft loss is `scratch`, whichever the teacher.
+    """
+    runs = table("runs", params).set_index("arm")
+    names = (*params.arms, *params.analyses["factorial"])
+    students = [resolve(name, params.seeds[0], params) for name in names]
+    frames = []
+    for teacher in dict.fromkeys(run.teacher for run in students):
+        cells = {(NO_KD, "random"): "scratch"}
+        for run in students:
+            if run.teacher == teacher:
+                start = "remapped" if run.remap else "random"
+                cells[weight_label(run.soft_weight), start] = run.arm
+        if len({start for _, start in cells}) == 2:
+            frames += [
+                runs.loc[[arm], ["seed", "heldout_loss"]].reset_index()
+                .assign(teacher=teacher, weight=weight, start=start)
+                for (weight, start), arm in cells.items()
+            ]  # fmt: skip
+    columns = ["teacher", "weight", "start", "arm", "seed", "heldout_loss"]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Simple effects, main effects and interactions for each teacher of `factorial_table`.
+
+    Every effect is against no soft loss or a random start: a simple one at that level of the other
+    factor, a main one averaged over the other factor. An interaction is by how much the gain of a
+    weight is larger from the remapped start.
 
     Returns
     -------
     DataFrame
-        One row an effect, factors first, then pairs of them: `term` ("soft weight 4", "remapped",
-        "soft weight 4 x remapped"), `effect`, `low`, `high`, `n` runs in the fit, `detectable`.
-        A factor's effect is at the reference levels of the others, an interaction is by how much
-        it is more at the other level. Ends are nan where no run is left to tell spread from.
-
-    Raises
-    ------
-    ValueError
-        If a column, a value, a reference level or a pair of levels is missing.
+        teacher, term ("weight 4 (random)", "weight 4", "weight 4 x remapped"), mean, low, high,
+        n, detectable, p.
     """
-    _check(runs, factors, response)
-    _cross(runs, [*factors], r=2)
-    names = [f"factor{i}" for i, _ in enumerate(factors)]
-    table = pd.DataFrame({"response": runs[response].astype(float), "seed": runs["seed"]})
-    for name, (column, reference) in zip(names, factors.items(), strict=True):
-        labels = {value: label(column, value) for value in _levels(runs, column, reference)}
-        table[name] = pd.Categorical(runs[column].map(labels), [*labels.values()])
-    model = api.ols(f"response ~ ({' + '.join(names)})**2 + C(seed)", table)
-    if np.linalg.matrix_rank(model.exog) < model.exog.shape[1]:
-        raise ValueError("seeds and levels are confounded: too few seeds have more than one level")
-    fit = model.fit()
-    low = high = least = math.nan
-    if fit.df_resid:
-        low, high = fit.conf_int(1 - level).to_numpy().T
-        least = fit.bse * detectable(fit.df_resid, level)
-    terms = [" x ".join(re.findall(r"\[T\.(.*?)\]", term)) for term in fit.params.index]
-    rows = {"term": terms, "effect": fit.params, "low": low, "high": high, "n": int(fit.nobs)}
-    told = fit.params.index.str.startswith("factor")
-    return pd.DataFrame(rows | {"detectable": least})[told].reset_index(drop=True)
-
-
-def marginal(runs, *, factors, response="heldout_loss", level=0.95) -> pd.DataFrame:
-    """Each level against its reference, averaged over the levels of the other factors.
-
-    Parameters
-    ----------
-    runs, factors, response, level
-        As for `effects`; every seed has each combination of levels once.
-
-    Returns
-    -------
-    DataFrame
-        `term`, `effect`, `low`, `high`, `n` seeds, `detectable` and `p`, as `dwt.analysis.stats.paired`
-        has them from one contrast a seed.
-
-    Raises
-    ------
-    ValueError
-        If a column, value or reference level is missing, or a seed has a cell twice or not at all.
-    """
-    _check(runs, factors, response)
-    _cross(runs, ["seed", *factors], r=len(factors) + 1)
-    twice = runs.duplicated(["seed", *factors])
-    if twice.any():
-        raise ValueError(f"more than one run has {_words(runs[['seed', *factors]][twice].iloc[0])}")
-    rows = []
-    for column, reference in factors.items():
-        means = runs.groupby(["seed", column])[response].mean().unstack()  # [seeds, levels]
-        for value in _levels(runs, column, reference)[1:]:
-            d = paired(means[value], means[reference], level=level)
-            rows.append((label(column, value), d.mean, d.low, d.high, d.n, d.detectable, d.p))
-    return pd.DataFrame(rows, columns=["term", "effect", "low", "high", "n", "detectable", "p"])
-
-
-def label(column, value) -> str:
-    """A level as read: "soft weight 4", but "remapped" where it says what it is itself."""
-    column = column.replace("_", " ")
-    if isinstance(value, bool | np.bool_):
-        return column if value else f"not {column}"
-    return f"{column} {value:g}" if isinstance(value, Number) else str(value)
-
-
-def _levels(runs, column, reference):
-    """The reference, then the others in order."""
-    return [reference, *sorted(set(runs[column]) - {reference})]
-
-
-def _check(runs, factors, response):
-    """Raise if a column, a value or a reference level is missing."""
-    for column in ("seed", *factors, response):
-        if column not in runs:
-            raise ValueError(f"no column {column!r}; there are {', '.join(map(str, runs))}")
-        if runs[column].isna().any():
-            raise ValueError(f"{column} is missing in row {runs.index[runs[column].isna()][0]}")
-    for column, reference in factors.items():
-        found = sorted(set(runs[column]))
-        if reference not in found:
-            raise ValueError(f"{column}: reference {reference!r} is not a level; choose of {found}")
-        if len(found) < 2:
-            raise ValueError(f"{column}: every run has {reference!r}, so it has no effect to show")
-
-
-def _cross(runs, columns, *, r):
-    """Raise at the first combination of `r` columns' levels that no run has."""
-    for some in itertools.combinations(columns, min(r, len(columns))):
-        there = set(runs[[*some]].itertuples(index=False, name=None))
-        for cell in itertools.product(*(sorted(set(runs[column])) for column in some)):
-            if cell not in there:
-                raise ValueError(f"no run has {_words(dict(zip(some, cell, strict=True)))}")
-
-
-def _words(cell):
-    """A cell of the design, named."""
-    return ", ".join(f"{column} {value}" for column, value in cell.items())
+    found = []
+    for teacher, cells in rows.groupby("teacher", sort=False):
+        loss = cells.pivot(index="seed", columns=["weight", "start"], values="heldout_loss")
+        complete = loss.dropna().T
+        by_weight, by_start = (complete.groupby(key).mean().T for key in ("weight", "start"))
+        weights = [weight for weight in by_weight if weight != NO_KD]
+        simple = {
+            f"{weight} (random)": ((weight, "random"), (NO_KD, "random")) for weight in weights
+        }
+        simple[f"remapped ({NO_KD})"] = (NO_KD, "remapped"), (NO_KD, "random")
+        terms = {term: gain(loss, *pair, level=level) for term, pair in simple.items()}
+        terms |= {weight: gain(by_weight, weight, NO_KD, level=level) for weight in weights}
+        terms["remapped"] = gain(by_start, "remapped", "random", level=level)
+        for weight in weights:
+            cells = ((w, s) for s in ("remapped", "random") for w in (weight, NO_KD))
+            terms[f"{weight} x remapped"] = interaction(loss, *cells, level=level)
+        found += [[teacher, term, *effect.row] for term, effect in terms.items()]
+    return pd.DataFrame(found, columns=["teacher", "term", *ROW])

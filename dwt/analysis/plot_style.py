@@ -1,25 +1,31 @@
-"""How do the figures look? One colour, marker and line per arm, seeds hollow, labels in place.
+"""The look of the figures: one colour, marker and line per arm, hollow seeds, direct labels.
 
 Text is drawn as outlines, so that an SVG looks the same wherever it is opened.
 """
 
 import math
-import os
 import textwrap
 from collections import namedtuple
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dwt.analysis.stats import paired
+from dwt.config.files import atomic_path
 
 ARMS = [
-    "scratch", "normal", "very-weak", "extremely-weak", "strong", "decayed", "remapped",
-    "remapped-hard", "weak-teacher", "very-weak-teacher", "extremely-weak-teacher",
+    "scratch", "normal", "very-weak", "extremely-weak", "strong", "4-to-1", "remapped",
+    "remapped-no-kd", "weak-teacher", "very-weak-teacher", "extremely-weak-teacher", "4-to-0",
+    "1-to-0", "adaptive", "1-then-0", "adaptive-4x", "same-size-teacher", "label-smoothing",
+    "unigram-teacher", "shuffled-contexts",
 ]  # fmt: skip
 COLOURS = ["#404040", *(sns.color_palette("colorblind").as_hex()[i] for i in (0, 1, 3, 4, 2, 9, 5))]
-MARKERS = ["o", "s", "^", "v", "D", "P", "X", "*", "<", ">", "p"]  # 8 x 11: 88 before one repeats
+MARKERS = ["o", "s", "^", "v", "D", "P", "X", "h", "<", ">", "p"]  # 8 x 11: 88 before one repeats
 LINES = ["-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1))]
 KINDS = COLOURS, MARKERS, LINES
 Style = namedtuple("Style", ["color", "marker", "linestyle"])
@@ -31,33 +37,36 @@ RC = {
     "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8,
     "figure.titlesize": 9,
 }  # fmt: skip
+LOSS = "held-out loss (nats per masked token)"
 
 
-def theme():
-    """seaborn's colourblind-safe look at the study's sizes: 8 and 9 points, thin axes."""
+def theme() -> None:
+    """seaborn's colourblind-safe theme at the study's sizes: 8 and 9 points, thin axes."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=RC)
 
 
-def styles(names) -> dict:
-    """Colour, marker and line of each arm; arms unknown to `ARMS` get the next ones in order."""
+def styles(names) -> dict[str, Style]:
+    """Colour, marker and line of each arm; arms that `ARMS` lacks get the next ones in order."""
     names = list(dict.fromkeys(names))
     order = [*ARMS, *(name for name in names if name not in ARMS)]
     return {name: Style(*(kind[order.index(name) % len(kind)] for kind in KINDS)) for name in names}
 
 
-def save(figure, path):
-    """Write an SVG that is whole or not there, the same bytes for the same figure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with mpl.rc_context({"svg.hashsalt": "dwt", "svg.fonttype": "path"}):
-        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
-    os.replace(part, path)
+def save(figure: Figure, path: Path) -> None:
+    """Write an SVG atomically, with the same bytes for the same figure."""
+    with (
+        atomic_path(path) as partial,
+        mpl.rc_context({"svg.hashsalt": "dwt", "svg.fonttype": "path"}),
+    ):
+        figure.savefig(partial, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def mean_and_seeds(axis, x, y, style, level, *, across=False):
+def mean_and_seeds(
+    axis: Axes, x: pd.Series, y: pd.Series, style: Style, level: float, *, across: bool = False
+) -> None:
     """Small hollow marks for seeds, one full mark for the mean, its t-interval as a bar."""
     values = x if across else y
-    half = paired(values, 0 * values, level=level).high - values.mean()
+    half = paired(values, level=level).high - values.mean()
     axis.scatter(x, y, s=12, marker=style.marker, facecolors="none", edgecolors=style.color,
                  linewidths=0.8, zorder=2)  # fmt: skip
     bar = {"xerr" if across else "yerr": None if math.isnan(half) else half}
@@ -65,8 +74,8 @@ def mean_and_seeds(axis, x, y, style, level, *, across=False):
                   elinewidth=1.4, zorder=3)  # fmt: skip
 
 
-def label_ends(axis, x, ys, texts, colors, *, lines=1, ha="left"):
-    """Labels beside x, pushed apart vertically where they would overlap."""
+def label_ends(axis: Axes, x, ys: pd.Series, texts, colors, *, lines: int = 1, ha: str = "left"):
+    """Labels beside x, moved apart vertically where they would overlap."""
     low, high = axis.get_ylim()
     inches = axis.get_position().height * axis.figure.get_figheight()
     least = 0.19 * lines * (high - low) / inches
@@ -80,11 +89,12 @@ def label_ends(axis, x, ys, texts, colors, *, lines=1, ha="left"):
                       **beside(ha))  # fmt: skip
 
 
-def mean_lines(axis, wide, looks, texts):
-    """Seeds thin, mean thick, a text at the end of each; returns the means.
+def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -> pd.DataFrame:
+    """Thin lines for seeds, a thick one for the mean, a text at its end; returns the means.
 
     Parameters
     ----------
+    axis : Axes
     wide : DataFrame, [seeds x steps, arms]
     looks : dict of str to Style
         From `styles`.
@@ -98,7 +108,7 @@ def mean_lines(axis, wide, looks, texts):
         axis.plot(means[arm], color=look.color, ls=look.linestyle, marker=look.marker, mec="w",
                   mew=0.6, markevery=max(1, len(means) // 6))  # fmt: skip
     colors = [looks[arm].color for arm in wide]
-    label_ends(axis, means.index[-1], means.iloc[-1], texts, colors)
+    label_ends(axis, means.index[-1], means.ffill().iloc[-1], texts, colors)
     return means
 
 
@@ -107,33 +117,45 @@ def ink(color):
     return sns.set_hls_values(color, l=0.33)
 
 
-def beside(ha):
+def beside(ha: str) -> dict:
     """Where a label stands from its mark."""
     offset = (9 if ha == "left" else -9, 0)
     return {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": "center"}
 
 
-def how_sure(seeds, level):
-    """How sure a title is; `seeds` is a number, or one for each mark."""
+def sample(seeds, level: float) -> str:
+    """Coverage and number of seeds for a caption; `seeds` is a number, or one for each mark."""
     fewest, most = np.min(seeds), np.max(seeds)
     many = most if fewest == most else f"{fewest} to {most}"
     return f"({100 * level:g} % intervals, {many} seeds)" if most > 1 else "(one seed)"
 
 
-def label_beyond(axis, x, y, text, *, above, level=0.95, **style):
-    """Name a mean with its seeds beyond the end of its interval, where no mark is.
-
-    Neighbours are told apart at opposite ends.
-    """
-    found = paired(y, 0 * y, level=level)
+def label_beyond(axis: Axes, x, y, text: str, *, above: bool, level: float = 0.95, **style):
+    """Name a mean with its seeds beyond the end of its interval, where no mark is."""
+    found = paired(y, level=level)
     end = found.mean if math.isnan(found.high) else found.high if above else found.low
     axis.annotate(
         text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
-        ha="center", va="bottom" if above else "top", **style,
+        ha="center", va="bottom" if above else "top", bbox=PAPER, **style,
     )  # fmt: skip
 
 
-def headline(axis, text):
-    """A sentence as title, wrapped to the axis."""
+def _wrapped(axis, text, letters=15):
     inches = axis.get_position().width * axis.figure.get_figwidth()
-    axis.set_title(textwrap.fill(text, max(28, int(inches * 15))))
+    return textwrap.fill(text, max(28, int(inches * letters)))
+
+
+def headline(axis: Axes, finding: str, numbers: str = "", *, label: str = "") -> None:
+    """A finding as the title; the axis label, and below it the numbers of the finding."""
+    axis.set_title(_wrapped(axis, finding))
+    for breaks in (" [", ", −", ", +"):  # an interval stays on one line
+        numbers = numbers.replace(breaks, breaks.replace(" ", "\xa0"))
+    if lines := [line for line in (label, numbers and _wrapped(axis, numbers, 17)) if line]:
+        axis.set_xlabel("\n".join(lines))
+
+
+def caption(figure: Figure, text: str) -> None:
+    """What a reader of the figure alone must know, below it."""
+    if text:
+        width = int(figure.get_figwidth() * 15)
+        figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", fontsize=8, color="0.3")

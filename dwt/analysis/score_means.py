@@ -1,6 +1,7 @@
-"""Which scores does a figure show, and what do several tasks say together?
+"""The scores that figures and tables show: means over tasks, panels, headline measures.
 
-All functions take and give rows of the scores table (`dwt.analysis.tables.table`): higher is better.
+All functions take and return rows of the scores table (`dwt.analysis.tables.table`); higher is
+better.
 """
 
 import pandas as pd
@@ -13,7 +14,7 @@ RUN = ["kind", "arm", "seed"]
 
 
 def glue_tasks(scores) -> pd.DataFrame:
-    """One score for each run and GLUE task: the mean of its metrics, as GLUE counts it.
+    """One score for each run and GLUE task: the mean of its metrics, as GLUE computes it.
 
     Fine-tuning seeds are averaged first. `task` is the name in print.
     """
@@ -27,8 +28,8 @@ def glue_tasks(scores) -> pd.DataFrame:
 def glue_mean(scores) -> pd.DataFrame:
     """The mean over GLUE's tasks, each counting once, for every run and baseline that has them.
 
-    Only tasks that every trained model was scored on enter, so that all means are of the same
-    tasks; `metric` says how many of the nine they are. No rows without such a task.
+    Only tasks on which every trained model was scored, so that all means are over the same tasks;
+    `metric` has their number of the nine. No rows without such a task.
     """
     tasks = glue_tasks(scores)
     wide = tasks.set_index([*RUN, "task"])["score"].unstack("task")  # [runs, tasks]
@@ -56,7 +57,7 @@ def pairs_mean(scores) -> pd.DataFrame:
 
 
 def measures(scores) -> pd.DataFrame:
-    """Every score as it is, then the GLUE mean: what the tables of differences hold."""
+    """Every score, then the GLUE mean: the rows of the tables of differences."""
     return pd.concat([scores, *_there(glue_mean(scores))], ignore_index=True)
 
 
@@ -68,7 +69,7 @@ def panels(scores) -> pd.DataFrame:
 
 
 def headlines(scores) -> pd.DataFrame:
-    """The few measures that stand for the rest.
+    """The few headline measures.
 
     GLUE mean and BLiMP where they were scored, the corpus's own minimal pairs, and its own
     fine-tuned tasks.
@@ -99,14 +100,14 @@ def by_seed(rows) -> pd.DataFrame:
 
 
 def _there(*frames):
-    """Those with rows: an empty one would change the types of its columns."""
+    """Those with rows; an empty one would change the types of the columns."""
     return [frame for frame in frames if len(frame)]
 
 
 def note(scores) -> str:
-    """What a figure or table of these scores rests on, where it is not the whole of a benchmark."""
-    said = [glue.glue_note(scores)]
+    """Which part of a benchmark the scores cover, where it is not the whole."""
+    parts = [glue.glue_note(scores)]
     pairs = scores.loc[scores["task"] == BLIMP, "examples"]
     if len(pairs):
-        said.append(f"BLiMP: {pairs.max():,} of its 67,000 minimal pairs.")
-    return " ".join(filter(None, said))
+        parts.append(f"BLiMP: {pairs.max():,} of its 67,000 minimal pairs.")
+    return " ".join(filter(None, parts))

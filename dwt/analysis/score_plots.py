@@ -1,7 +1,6 @@
-"""What do the scores look like? Zero-shot and fine-tuned, beside guessing and random weights.
+"""Figures of zero-shot and fine-tuned scores, beside guessing and random weights.
 
-Functions draw on the figure they are given, as those of `dwt.analysis.plots` do on axes; `note` stands below
-it, for what a reader of the figure alone must know, such as tasks left out.
+`note` is printed below a figure, for what its reader must know, such as tasks left out.
 """
 
 import math
@@ -9,19 +8,22 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from dwt.analysis import comparisons as findings
 from dwt.analysis import score_means as measures
-from dwt.analysis.plot_style import headline, how_sure, mean_and_seeds, mean_lines, styles
-from dwt.analysis.stats import paired, verdict
-from dwt.analysis.summaries import say_order
+from dwt.analysis.comparisons import sizes
+from dwt.analysis.plot_style import caption, headline, mean_and_seeds, mean_lines, sample, styles
+from dwt.analysis.stats import difference, verdict
+from dwt.analysis.wording import describe_order
 
 
-def task_scores(scores, arms, figure, *, level=0.95, note=""):
+def task_scores(
+    scores: pd.DataFrame, arms, figure: Figure, *, level: float = 0.95, note: str = ""
+) -> None:
     """Zero-shot and fine-tuned scores by task: every seed, against guessing and random weights.
 
     GLUE's tasks are one panel each, the mean of their metrics, and their mean another; BLiMP's
-    phenomena are in the tables. The title counts tasks: GLUE's mean not beside what it is made of.
+    phenomena are in the tables. The title counts tasks, without GLUE's mean.
     """
     shown = measures.panels(scores)
     panels = shown.groupby(["task", "metric"], sort=False)
@@ -39,7 +41,7 @@ def task_scores(scores, arms, figure, *, level=0.95, note=""):
         for y, arm in enumerate(arms):
             at = pd.Series(float(y), wide.index)
             mean_and_seeds(axis, wide[arm], at, look[arm], level, across=True)
-        against = (paired(wide[arm], wide[arms[0]], level=level) for arm in arms[1:])
+        against = (difference(wide, arm, arms[0], level=level) for arm in arms[1:])
         if task != measures.GLUE_MEAN:
             found += [verdict(d, "higher") for d in against]
         axis.margins(x=0.12)
@@ -48,16 +50,18 @@ def task_scores(scores, arms, figure, *, level=0.95, note=""):
     for axis in figure.axes[len(panels) :]:
         axis.set_visible(False)
     higher, lower, unclear = map(found.count, ("supported", "contradicted", "undecided"))
-    said = f"higher in {higher} of {len(found)} scores, lower in {lower}, undecided in {unclear}"
-    sure = how_sure(scores["seed"].nunique(), level)
-    figure.suptitle(f"Against {arms[0]}: {said} {sure}", x=0.01, ha="left")
-    _caption(figure, note)
+    counts = f"higher in {higher} of {len(found)} scores, lower in {lower}, undecided in {unclear}"
+    seeds = sample(scores["seed"].nunique(), level)
+    figure.suptitle(f"Against {arms[0]}: {counts} {seeds}", x=0.01, ha="left")
+    caption(figure, note)
 
 
-def by_size(scores, runs, figure, *, level=0.95, note=""):
-    """Do the measures tell size? Models trained alone, by layers; BLiMP's phenomena below."""
+def by_size(
+    scores: pd.DataFrame, runs: pd.DataFrame, figure: Figure, *, level: float = 0.95, note: str = ""
+) -> None:
+    """Scores of the models trained alone by their layers; BLiMP's phenomena below."""
     panels = measures.headlines(scores).groupby(["task", "metric"], sort=False)
-    parts, layers = measures.phenomena(scores), findings.sizes(runs)
+    parts, layers = measures.phenomena(scores), sizes(runs, scores)
     look = styles(scores.loc[scores["kind"] != "baseline", "arm"])
     figure.set_figheight(6.9 if len(parts) else 3)
     grid = figure.add_gridspec(2 if len(parts) else 1, 1)
@@ -65,23 +69,25 @@ def by_size(scores, runs, figure, *, level=0.95, note=""):
     for i, ((task, metric), rows) in enumerate(panels):
         axis, wide = figure.add_subplot(across[i]), measures.by_seed(rows)
         _against_layers(wide, _baseline_lines(rows), layers, look, axis, level)
-        order, seeds = say_order(wide, layers).split(" (")
-        axis.set_title("\n".join([task, *order.split(": "), f"({seeds}"]))
+        order, rank = describe_order(wide, layers).split(": ")
+        axis.set_title(f"{task}: {order.lower()}\n{rank.replace(' (in', ',').rstrip(')')}")
         axis.set(xlabel="layers", ylabel=metric)
     if len(parts):
         _phenomena(parts, layers, look, figure.add_subplot(grid[1]), level)
-    _caption(figure, note)
+    caption(figure, note)
 
 
-def over_training(scores, arms, tasks, figure, *, level=0.95):
-    """Scores of weights kept along pre-training, as the paper's Figures 3 and 4: mean and seeds.
+def over_training(
+    scores: pd.DataFrame, arms, tasks, figure: Figure, *, level: float = 0.95
+) -> None:
+    """Scores along pre-training, as the paper's Figures 3 and 4: mean and seeds.
 
     Parameters
     ----------
     scores : DataFrame
         From `dwt.analysis.tables.scores_by_step`.
     arms, tasks : sequence of str
-        Which to draw; a task has one panel for each of its metrics.
+        A task has one panel for each of its metrics.
     figure : matplotlib figure
         Its height is set.
     """
@@ -103,7 +109,7 @@ def over_training(scores, arms, tasks, figure, *, level=0.95):
 
 
 def _who_ends_highest(last, level):
-    """By their means, and how far ahead of the next; `last` is [seeds, arms]."""
+    """The arm of the highest mean, and its distance to the next; `last` is [seeds, arms]."""
     means = last.mean().sort_values(ascending=False, kind="stable")
     alike = [arm for arm in last if math.isclose(means[arm], means.iloc[0])]
     if len(means) > 1 and len(alike) == len(means):
@@ -113,8 +119,8 @@ def _who_ends_highest(last, level):
     best, *others = means.index
     if not others:
         return f"{best} ends highest"
-    d = paired(last[best], last[others[0]], level=level)
-    return f"{best} ends highest, {d.brief} against {others[0]} {how_sure(len(last), level)}"
+    d = difference(last, best, others[0], level=level)
+    return f"{best} ends highest, {d.brief} against {others[0]} {sample(len(last), level)}"
 
 
 def _against_layers(wide, baselines, layers, look, axis, level):
@@ -137,7 +143,7 @@ def _across(axis, baselines, *, place, ha):
 
 
 def _phenomena(parts, layers, look, axis, level):
-    """Each of BLiMP's phenomena: one column, one mark a model."""
+    """Each of BLiMP's phenomena: one column, one mark per model."""
     names = [*parts["task"].unique()]
     axis.axhline(0.5, color="0.5", lw=1, ls=":")
     axis.annotate("chance", (1, 0.5), (2, 0), xycoords=("axes fraction", "data"), va="center",
@@ -180,10 +186,3 @@ def _baseline_lines(rows):
 def _task(task, rows):
     """A task and how it is scored, for a title."""
     return f"{task} ({'fine-tuned' if rows['tuned'].any() else 'zero-shot'})"
-
-
-def _caption(figure, note):
-    """What a reader of the figure alone must know, below it."""
-    if note:
-        width = int(figure.get_figwidth() * 15)
-        figure.supxlabel(textwrap.fill(note, width), x=0.01, ha="left", fontsize=8, color="0.3")

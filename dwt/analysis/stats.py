@@ -1,11 +1,12 @@
-"""Is a difference larger than the noise between seeds, and where does it change sign?
+"""Paired differences over seeds, with intervals, and the places where a curve changes sign.
 
-The seed is the unit everywhere: what varies is initialisation, batch order and masks (and, with
-them, the teacher trained from the same seed); corpus, settings and teacher sizes are fixed.
+The seed is the unit everywhere: initialisation, batch order and masks vary (and, with them, the
+teacher of the same seed); corpus, settings and teacher sizes are fixed.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -13,18 +14,20 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+ROW = ["mean", "low", "high", "n", "detectable", "p"]  # the columns of a difference in any table
+
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean paired difference; `str()` of it is fit for a sentence."""
+    """A mean paired difference; `str()` gives it for a sentence."""
 
     mean: float
     low: float
     high: float
     n: int
     differences: tuple[float, ...]
-    detectable: float  # smallest true mean found with 80 % power at this spread between pairs
-    p: float  # two-sided, by flipping signs
+    detectable: float  # smallest true mean detected with 80 % power at this spread between pairs
+    p: float  # two-sided sign-flip test
     level: float
 
     def __str__(self):
@@ -32,12 +35,22 @@ class Paired:
             return "not measured"
         return f"{signed(self.mean)} ({interval(self.low, self.high, self.level, sign=True)})"
 
+    def __neg__(self):
+        flipped = tuple(-d for d in self.differences)
+        ends = {"low": -self.high, "high": -self.low}
+        return replace(self, mean=-self.mean, differences=flipped, **ends)
+
     @property
-    def brief(self):
-        """The same for a title, which says once of what coverage its intervals are."""
-        if math.isnan(self.low):
+    def brief(self) -> str:
+        """Mean and interval without the coverage, which a title or a sentence states once."""
+        if math.isnan(self.mean) or math.isnan(self.low):
             return signed(self.mean)
         return f"{signed(self.mean)} [{signed(self.low)}, {signed(self.high)}]"
+
+    @property
+    def row(self) -> list:
+        """The values of the columns `ROW`."""
+        return [getattr(self, name) for name in ROW]
 
 
 @dataclass(frozen=True)
@@ -52,13 +65,14 @@ class BreakEven:
     n: int
 
 
-def paired(values, reference, *, level=0.95) -> Paired:
+def paired(values: Sequence, reference: Sequence | None = None, *, level: float = 0.95) -> Paired:
     """Mean of `values - reference`, pair by pair, with a t-interval.
 
     Parameters
     ----------
     values, reference : sequence of float, [n]
-        Same order, one entry per seed; two Series must have the same index.
+        Same order, one entry per seed; two Series must have the same index. Without a reference,
+        the differences themselves.
     level : float
         Coverage of the interval.
 
@@ -76,7 +90,8 @@ def paired(values, reference, *, level=0.95) -> Paired:
     if isinstance(values, pd.Series) and isinstance(reference, pd.Series):
         if not values.index.equals(reference.index):
             raise ValueError(f"pairs differ: {[*values.index]} against {[*reference.index]}")
-    values, reference = np.asarray(values, float), np.asarray(reference, float)
+    values = np.asarray(values, float)
+    reference = np.zeros_like(values) if reference is None else np.asarray(reference, float)
     if values.shape != reference.shape or values.ndim != 1 or not values.size:
         raise ValueError(f"expected two lists of one length, found {values.shape, reference.shape}")
     d = values - reference  # [n]
@@ -92,14 +107,14 @@ def paired(values, reference, *, level=0.95) -> Paired:
 
 
 @cache
-def detectable(df, level=0.95) -> float:
-    """The true difference that a t-test finds four times in five, in its standard errors."""
+def detectable(df: int, level: float = 0.95) -> float:
+    """The true difference that a t-test detects with 80 % power, in standard errors."""
     effect = TTestPower().solve_power(nobs=df + 1, alpha=1 - level, power=0.8)
     return float(effect) * math.sqrt(df + 1)
 
 
 def _sign_flip(d):
-    """Share of sign patterns with a mean as far from zero as the one seen."""
+    """Share of sign patterns whose mean is as far from zero as that of `d`."""
     if np.isnan(d).any():
         return math.nan
     test = stats.permutation_test(
@@ -108,38 +123,28 @@ def _sign_flip(d):
     return float(test.pvalue)
 
 
-def compare(losses, reference, *, level=0.95) -> pd.DataFrame:
-    """Every column against the reference column, seed by seed.
-
-    Parameters
-    ----------
-    losses : DataFrame, [seeds, arms]
-    reference : str
-        A column.
-
-    Returns
-    -------
-    DataFrame
-        One row per other column, in order: mean, low, high, n, detectable, p.
-    """
-    fields = ["mean", "low", "high", "n", "detectable", "p"]
-    rows = {
-        arm: paired(losses[arm], losses[reference], level=level)
-        for arm in losses.columns.drop(reference)
-    }
-    table = pd.DataFrame([[getattr(d, f) for f in fields] for d in rows.values()], columns=fields)
-    return table.set_index(pd.Index(rows, name="arm"))
+def difference(table: pd.DataFrame, arm: str, against: str, *, level: float = 0.95) -> Paired:
+    """`table[arm] - table[against]` over the seeds that both have; `table` is [seeds, arms]."""
+    pair = table[[arm, against]].dropna()
+    return paired(pair[arm], pair[against], level=level)
 
 
-def verdict(difference, expect) -> str:
-    """What an interval says of a claim: "supported", "contradicted" or "undecided".
+def compare(table: pd.DataFrame, reference: str, *, level: float = 0.95) -> pd.DataFrame:
+    """`difference` of every other column of `table` from the reference column: arm, then `ROW`."""
+    arms = table.columns.drop(reference)
+    rows = [[arm, *difference(table, arm, reference, level=level).row] for arm in arms]
+    return pd.DataFrame(rows, columns=["arm", *ROW])
+
+
+def verdict(difference, expect: str) -> str:
+    """The verdict on a claim: "supported", "contradicted" or "undecided".
 
     Parameters
     ----------
     difference : Paired
-        Anything with `low` and `high`; an interval that is not there decides nothing.
+        Anything with `low` and `high`; a missing interval is undecided.
     expect : {"lower", "higher"}
-        The side of zero the claim is on.
+        The side of zero that the claim expects.
     """
     if expect not in ("lower", "higher"):
         raise ValueError(f"expect: {expect!r} is neither 'lower' nor 'higher'")
@@ -149,14 +154,13 @@ def verdict(difference, expect) -> str:
     return "supported" if below == (expect == "lower") else "contradicted"
 
 
-def break_even(gap, gain, *, level=0.95) -> BreakEven:
+def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
     """Where the gain is zero, with Fieller's interval over seeds.
 
     One straight line is fitted per seed, `gain = a + b gap`. The estimate is the zero of the mean
     line; the interval holds every gap at which a t-interval of the seeds' fitted gains covers
-    zero. It is unbounded (-inf, inf) when the slope itself is not told from zero, and nan with
-    one seed. The teachers are taken as given: the interval does not cover another set of them,
-    nor a bend of the line.
+    zero. It is unbounded (-inf, inf) when the interval of the slope covers zero, and nan with one
+    seed. The teachers are fixed: the interval does not cover another set of them, nor a curve.
 
     Parameters
     ----------
@@ -189,31 +193,31 @@ def break_even(gap, gain, *, level=0.95) -> BreakEven:
     return BreakEven(zero, float(low), float(high), slope, float(a), n)
 
 
-def interpolate(x, y, where) -> float:
-    """A curve read at one place, straight between its points, nan outside of them.
+def interpolate(x, y, where: float) -> float:
+    """A curve at one place: linear between its points, nan outside of them.
 
     Parameters
     ----------
     x, y : array, [points]
-        `x` rises; points without `y` are left out.
+        `x` increases; points without `y` are left out.
     """
     x, y = np.asarray(x, float), np.asarray(y, float)
     there = ~np.isnan(y)
     if (np.diff(x[there]) <= 0).any():
-        raise ValueError("x must rise from point to point")
+        raise ValueError("x must increase from point to point")
     return float(np.interp(where, x[there], y[there], left=math.nan, right=math.nan))
 
 
 def crossing(steps, first, second) -> float:
     """The last step at which `first - second` changes sign, nan if it never does.
 
-    Straight between evaluations; points where either is missing, or both are equal (two arms
-    that start from the same weights), are left out.
+    Linear between evaluations; points where either is missing, or both are equal (two arms with
+    the same initial weights), are left out.
     """
     steps = np.asarray(steps, float)
     d = np.asarray(first, float) - np.asarray(second, float)
-    told = ~np.isnan(d) & (d != 0)
-    steps, d = steps[told], d[told]
+    differ = ~np.isnan(d) & (d != 0)
+    steps, d = steps[differ], d[differ]
     flips = np.flatnonzero(np.sign(d[1:]) != np.sign(d[:-1]))
     if not flips.size:
         return math.nan
@@ -221,18 +225,18 @@ def crossing(steps, first, second) -> float:
     return float(steps[i] - d[i] * (steps[i + 1] - steps[i]) / (d[i + 1] - d[i]))
 
 
-def signed(value) -> str:
-    """A difference as read: three decimals, sign always, a real minus."""
+def signed(value: float) -> str:
+    """A difference as text: three decimals, always a sign, a typographic minus."""
     return f"{value:+.3f}".replace("-", "−")
 
 
-def plain(value) -> str:
-    """A gap as read: two decimals, never minus zero."""
+def plain(value: float) -> str:
+    """A gap as text: two decimals, never minus zero."""
     return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
-def interval(low, high, level=0.95, *, sign=False) -> str:
-    """An interval in words."""
+def interval(low: float, high: float, level: float = 0.95, *, sign: bool = False) -> str:
+    """An interval as text."""
     if math.isnan(low):
         return "one seed, no interval"
     if math.isinf(low) or math.isinf(high):

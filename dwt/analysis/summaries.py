@@ -1,201 +1,224 @@
-"""What do the tables say about each factor, in one sentence?
-
-Every sentence is computed, reads right whichever way the numbers fall, and carries its interval;
-where an interval covers zero it says that the direction is not clear, not that there is none.
-"""
+"""The answer to each analysis and to the whole study, computed from the tables; as Markdown."""
 
 import math
 
-import numpy as np
+import pandas as pd
 
-from dwt.analysis.comparisons import (
-    claims,
-    crossings,
-    gap_line,
-    gaps,
-    losses,
-    sizes,
-    soft_effects,
-    square,
-)
-from dwt.analysis.score_means import BLIMP, GLUE_MEAN, by_seed, headlines
-from dwt.analysis.stats import interval, paired, plain, signed, verdict
-from dwt.analysis.tables import table
+from dwt.analysis import compute, factorial, wording
+from dwt.analysis.claims import claims, claims_not_run
+from dwt.analysis.comparisons import crossings, gain, gains, losses, poor_teachers
+from dwt.analysis.stats import paired, plain
+from dwt.analysis.tables import not_run, table, token_losses
+from dwt.analysis.teacher_gap import gap_line, gap_points
+from dwt.analysis.wording import VERBS, WORDS, direction, listed, short
+from dwt.config.files import atomic_path
+from dwt.config.schema import Params
 
-NEITHER = "neither clearly ahead of nor behind"
+FACTORS = "teacher-quality", "loss-weight", "parameter-remapping"
 
 
-def side(difference, *, better, worse, unclear) -> str:
-    """The word for a difference in loss whose interval is below, above or around zero."""
-    words = {"supported": better, "contradicted": worse, "undecided": unclear}
-    return words[verdict(difference, "lower")]
+def describe(params: Params, analysis: str) -> str:
+    """The answer of an analysis (a key of `analyses`), or the reason that there is none."""
+    if not is_run(params, analysis):
+        missing = not_run(params, params.analyses[analysis])
+        what = listed(missing) if missing else "the losses by token (tables/tokens.csv)"
+        return f"Not run at scale {params.scale}: {what}. `make extended` runs them.\n"
+    level = f"{100 * params.verdict.level:g} %"
+    note = f"Gains in nats per masked token, positive where the loss is lower; {level} intervals."
+    return f"{_ANSWERS[analysis](params)}\n\n{note}\n"
 
 
-def say_break_even(line, points) -> str:
-    """The break-even gap in a sentence, whichever way the line falls."""
-    if math.isinf(line.low):
-        return "These seeds do not locate a gap at which the teacher stops helping"
-    while_ = "while it is less than" if line.slope.mean < 0 else "once it is more than"
-    gap = f"{plain(line.gap)} nats"
-    bounds = interval(line.low, line.high, line.slope.level)
-    inside = points["gap"].min() <= line.gap <= points["gap"].max()
-    note = f", {line.n} seeds" if line.n > 1 else ""
-    note += "" if inside else ", outside the gaps tried"
-    return f"A teacher helps {while_} {gap} behind the student alone ({bounds}{note})"
+def is_run(params: Params, analysis: str) -> bool:
+    """Whether all runs that an analysis compares are in the tables of this scale."""
+    if analysis == "token-gains" and token_losses(params).empty:
+        return False
+    return not not_run(params, params.analyses[analysis])
 
 
-def say_crossing(steps) -> str:
-    """Where two curves last cross, over seeds."""
-    there = [step for step in steps if not math.isnan(step)]
-    if not there:
-        return "never crossing it"
-    among = "" if len(there) == len(steps) else f", in {len(there)} of {len(steps)} seeds"
-    low, middle, high = np.quantile(there, [0, 0.5, 1])
-    spread = f" ({low:.0f} to {high:.0f})" if len(there) > 1 else ""
-    return f"last crossing it at step {middle:.0f}{spread}{among}"
+def save_answer(params: Params, name: str, text: str) -> str:
+    """Write results/<scale>/<name>/answer.md and return the text."""
+    with atomic_path(params.path("results", name, "answer.md")) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return text
 
 
-def say_losses(differences, measure) -> str:
-    """One measure of `findings.differences`, a loss, in a sentence."""
-    return _say_measure(differences, measure, "lower")
-
-
-def say_scores(differences) -> str:
-    """GLUE mean and BLiMP of `findings.differences`, or that they were not scored; Markdown."""
-    named = differences["measure"].str.startswith((f"{GLUE_MEAN} (", f"{BLIMP} ("))
-    if not named.any():
-        return (
-            "GLUE and BLiMP are not scored at this scale: its measures are losses and the tasks "
-            "made from its own text."
-        )
-    found = differences.loc[named, "measure"].unique()
-    return "\n\n".join(_say_measure(differences, measure, "higher") for measure in found)
-
-
-def _say_measure(differences, measure, better):
-    rows = differences[differences["measure"] == measure]
-    rows = rows[rows["against"] == rows["against"].iloc[0]]
-    words = {"supported": "better", "contradicted": "worse", "undecided": "undecided"}
-    parts = [
-        f"`{row.arm}` not reached"
-        if math.isnan(row.mean)
-        else f"`{row.arm}` {words[verdict(row, better)]} ({signed(row.mean)})"
-        for row in rows.itertuples()
-    ]
-    return f"By {measure}, against `{rows['against'].iloc[0]}`: {', '.join(parts)}."
-
-
-def say_order(scores, layers) -> str:
-    """Whether the larger of any two models has the higher score, by the means and by seed.
-
-    Parameters
-    ----------
-    scores : DataFrame, [seeds, arms]
-    layers : Series
-        Layers of each arm.
-    """
-    steps = [(a, b) for a in layers.index for b in layers.index if layers[a] < layers[b]]
-    means = scores[[*layers.index]].mean().sort_values(kind="stable")
-    ordered = all(means[a] < means[b] for a, b in steps)
-    seeds = sum(all(row[a] < row[b] for a, b in steps) for _, row in scores.iterrows())
-    rank = " < ".join(str(layers[arm]) for arm in means.index)
-    return (
-        f"{'Ordered' if ordered else 'Not ordered'} by size: {rank} layers "
-        f"(in {seeds} of {len(scores)} seeds)"
+def describe_study(params: Params) -> str:
+    """One sentence per factor, and the number of claims with each verdict."""
+    train, judged, rest = params.settings.train, claims(params), claims_not_run(params)
+    head = (
+        f"After {train.steps} steps of {train.batch} x {train.length} tokens (scale "
+        f"{params.scale}); gains in held-out loss, nats per masked token, positive where the loss "
+        f"is lower; means over seeds with {100 * params.verdict.level:g} % intervals:"
     )
+    factors = [f"- {name.replace('-', ' ')}: {_ANSWERS[name](params)}" for name in FACTORS]
+    counts = f"- {len(judged)} claims: {wording.count_verdicts(judged)}, at this scale."
+    counts += f" {len(rest)} more were not run." if rest else ""
+    return "\n".join([head, "", *factors, counts, ""])
 
 
-def say_orders(scores, runs) -> str:
-    """`say_order` of every headline measure, as a Markdown list."""
-    shown = headlines(scores).groupby(["task", "metric"], sort=False)
-    return "\n".join(
-        f"- {task}, {metric}: {say_order(by_seed(rows), sizes(runs)).lower()}."
-        for (task, metric), rows in shown
-    )
-
-
-def say_size(params) -> str:
-    """The paper's budget and that of a scale's student, in a sentence."""
+def describe_size(params: Params) -> str:
+    """The paper's budget beside that of a scale's student."""
     student = table("runs", params).query("arm == 'scratch'").iloc[0]
+    parameters, tokens = (f"{student[key] / 1e6:.3g}M" for key in ("parameters", "tokens"))
     return (
         "The paper's student has 67M parameters and reads 30M sentences twenty times; here it has "
-        f"{_count(student['parameters'])} parameters and reads {_count(student['tokens'])} tokens. "
-        "A budget is part of every claim."
+        f"{parameters} parameters and reads {tokens} tokens. A budget is part of every claim."
     )
 
 
-def _count(number):
-    """A large number as read: 0.35M, 105M, 16.2G."""
-    scale, letter = (1e9, "G") if number >= 1e9 else (1e6, "M")
-    return f"{number / scale:.3g}{letter}"
+def _teacher_quality(params):
+    arms, level = params.analyses["teacher-quality"], params.verdict.level
+    points = gap_points(params, arms)
+    gap, found = points.groupby("arm")["gap"].mean(), gains(params, arms[1:], against=arms[0])
+    parts = [f"`{row.arm}` (gap {plain(gap[row.arm])}) gains {short(row)}"
+             for row in found.itertuples()]  # fmt: skip
+    return (
+        f"{_gap_sentence(gap_line(points, level=level), points)}; the gap is the "
+        f"teacher's loss minus that of the student without a teacher: {'; '.join(parts)}."
+    )
 
 
-def answer(factor, params) -> str:
-    """The factor's question, answered in one sentence with intervals."""
-    runs, curves = table("runs", params), table("curves", params)
-    return _ANSWERS[factor](params.factors[factor], runs, curves, params.verdict.level)
-
-
-def _teacher_quality(arms, runs, curves, level):
-    loss, points = losses(runs), gaps(runs, arms)
-    gap = points.groupby("arm")["gap"].mean()
+def _loss_weight(params):
+    arms, curves = params.analyses["loss-weight"], table("curves", params)
+    base, found = arms[1], gains(params, arms[2:], against=arms[1])
     parts = [
-        f"`{arm}` (gap {plain(gap[arm])}) gains {paired(loss[arms[0]], loss[arm], level=level)}"
-        for arm in arms[1:]
+        f"`{row.arm}` ends {direction(row, **WORDS)} `{base}` (gain {short(row)}), "
+        f"{wording.describe_crossing(crossings(curves, row.arm, base))}"
+        for row in found.itertuples()
     ]
-    return f"{say_break_even(gap_line(runs, arms, level=level), points)}: {'; '.join(parts)}."
-
-
-def _loss_weight(arms, runs, curves, level):
-    loss, base = losses(runs), arms[1]
-    parts = []
-    for arm in arms[2:]:
-        d = paired(loss[arm], loss[base], level=level)
-        ends = side(d, better="ahead of", worse="behind", unclear=NEITHER)
-        across = say_crossing(crossings(curves, arm, base))
-        parts.append(f"`{arm}` ends {ends} `{base}`, {d}, {across}")
     return "; ".join(parts) + "."
 
 
-def _parameter_remapping(arms, runs, curves, level):
-    loss, corner = losses(runs), square(runs, arms)
-    random, remapped, interaction = soft_effects(runs, arms, level=level)
-    verbs = dict(better="helps", worse="harms", unclear="neither clearly helps nor harms")
-    start = paired(loss[corner[True, True]], loss[corner[False, True]], level=level)
-    ends = side(start, better="ahead of", worse="behind", unclear=NEITHER)
+def _parameter_remapping(params):
+    arms, level = params.analyses["parameter-remapping"], params.verdict.level
+    found = factorial.two_by_two(table("runs", params), arms, level=level)
     return (
-        f"The soft loss {side(random, **verbs)} a randomly initialised student, {random}, and "
-        f"{side(remapped, **verbs)} a remapped one, {remapped}: interaction {interaction}; under "
-        f"it, remapping ends {ends} random initialisation, {start}."
+        f"The soft loss {direction(found.random, **VERBS)} a randomly initialised student (gain "
+        f"{found.random.brief}) and {direction(found.remapped, **VERBS)} a remapped one "
+        f"({found.remapped.brief}), an interaction of {found.interaction.brief}; with it, "
+        f"remapping ends {direction(found.start, **WORDS)} random initialisation "
+        f"({found.start.brief})."
     )
+
+
+def _gap_sentence(line, points):
+    finding, bounds = wording.describe_gap(line, points)
+    return f"{finding} ({bounds})" if bounds else finding
+
+
+def _gap(params):
+    points, level, lines = gap_points(params), params.verdict.level, []
+    for start, rows in points.groupby("start"):
+        line, mean = gap_line(rows, level=level), rows.groupby("arm")["gain"].mean()
+        fits = "; ".join(f"{route} {d.brief}" for route, d in line.off.items())
+        lines.append(
+            f"- from {'copied' if start == 'remapped' else 'random'} weights: "
+            f"{_gap_sentence(line, rows)}; {(mean > 0).sum()} of {len(mean)} arms gain; "
+            f"slope {line.zero.slope.brief} nats of gain per nat of gap; "
+            f"{f'off that line: {fits}' if fits else 'no route is off that line'}."
+        )
+    return "\n".join(lines)
+
+
+def _factorial(params):
+    rows = factorial.effects(factorial.factorial_table(params), level=params.verdict.level)
+    weak = rows[rows["teacher"] == "weak-teacher"]
+    joint, simple = (weak["term"].str.contains(sign, regex=False) for sign in (" x ", "("))
+    main, both = (
+        "; ".join(f"{row.term} {short(row)} ({row.n} seeds)" for row in part.itertuples())
+        for part in (weak[~joint & ~simple], weak[joint])
+    )
+    return (
+        "With the weak teacher, gains averaged over the other factor, against no soft loss and a "
+        f"random start: {main}. Interactions: {both}."
+    )
+
+
+def _controls(params):
+    found = gains(params, ["normal", *params.analyses["controls"]])
+    return f"Gains over the student without a teacher: {_with_seeds(found)}."
+
+
+def _with_seeds(found):
+    return ", ".join(f"`{row.arm}` {short(row)} ({row.n} seeds)" for row in found.itertuples())
+
+
+def _poor_teachers(params):
+    found, level, lines = poor_teachers(params), params.verdict.level, []
+    loss = losses(table("runs", params))
+    for teacher, rows in found.groupby("teacher", sort=False):
+        usual = rows[(rows["soft_weight"] == 1) & (rows["temperature"] == 1)].iloc[[0]]
+        best = rows.loc[rows["mean"].idxmax()]
+        setting = f"weight {best['soft_weight']:g}, temperature {best['temperature']:g}"
+        more = gain(loss, best["arm"], usual["arm"].iloc[0], level=level)
+        lines.append(
+            f"- `{teacher}` with weight 1 and temperature 1: {_with_seeds(usual)}. Best of "
+            f"{len(rows)} settings: {_with_seeds(rows[rows['arm'] == best['arm']])}, {setting}; "
+            f"over the usual setting {more.brief}. {(rows['low'] > 0).sum()} of them clearly help."
+        )
+    return "\n".join(lines)
+
+
+def _compute(params):
+    found, lines = compute.gains_at_equal_flops(params), []
+    for arm in ("normal", "adaptive", "remapped-no-kd"):
+        of_arm = [f"{short(row)} ({compute.READINGS[row.reading]})"
+                  for row in found[found["arm"] == arm].itertuples()]  # fmt: skip
+        words = direction(found[found["arm"] == arm].iloc[0], **WORDS)
+        lines.append(
+            f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {', '.join(of_arm)}."
+        )
+    times = compute.time_to_loss(params).set_index("arm")
+    for arm in ("normal", "strong", "adaptive", "remapped-no-kd"):
+        row = times.loc[arm]
+        when = f"after {row['share']:.2f} of its steps ({row['low']:.2f} to {row['high']:.2f})"
+        if math.isnan(row["share"]):
+            when = f"in {row['reached']:.0f} of {row['seeds']:.0f} seeds only"
+        lines.append(f"- `{arm}` reaches the final loss of the student without a teacher {when}.")
+    return "\n".join(lines)
+
+
+def _stopping(params):
+    loss, lines = losses(table("runs", params)), []
+    rivals = ("adaptive", "normal"), ("adaptive", "1-to-0"), ("adaptive-4x", "scratch-4x")
+    for arm, against in rivals:
+        d = gain(loss, arm, against, level=params.verdict.level)
+        lines.append(f"- `{arm}` ends {direction(d, **WORDS)} `{against}`: gain {d.brief}.")
+    return "\n".join(lines)
+
+
+def gains_by_side(tokens: pd.DataFrame, *, level: float = 0.95) -> dict:
+    """Gain of one arm where the teacher's first guess is right (True) and where wrong (False).
+
+    Returns
+    -------
+    dict of bool to (Paired, float)
+        The gain, and the share of tokens.
+    """
+    found, everything = {}, tokens["tokens"].sum()
+    for right, rows in tokens.groupby("teacher_right"):
+        total = (rows["loss_without"] - rows["loss"]) * rows["tokens"]
+        count = rows.groupby("seed")["tokens"].sum()
+        mean = total.groupby(rows["seed"]).sum() / count
+        found[bool(right)] = paired(mean, level=level), count.sum() / everything
+    return found
+
+
+def _token_gains(params):
+    lines = []
+    for arm, rows in token_losses(params).groupby("arm", sort=False):
+        sides = gains_by_side(rows, level=params.verdict.level)
+        parts = [
+            f"{sides[right][0].brief} where the teacher is {'right' if right else 'wrong'} "
+            f"({100 * sides[right][1]:.0f} % of tokens)" for right in (True, False)
+        ]  # fmt: skip
+        lines.append(f"- `{arm}` over `{rows['against'].iloc[0]}`: {'; '.join(parts)}.")
+    return "\n".join(lines)
 
 
 _ANSWERS = {
-    "teacher-quality": _teacher_quality,
-    "loss-weight": _loss_weight,
-    "parameter-remapping": _parameter_remapping,
-}
-
-
-def say_claims(claimed) -> str:
-    """One line a claim, as Markdown: verdict, the paper's finding, ours."""
-    return "\n".join(
-        f"1. **{c.verdict}**: {c.statement}. Paper: {c.paper}. "
-        f"Here: `{c.arm}` − `{c.against}` at step {c.step}: {c.found}."
-        for c in claimed.itertuples()
-    )
-
-
-def study_answer(params) -> str:
-    """The whole study in one sentence a factor, as Markdown."""
-    train, found = params.settings.train, claims(params)["verdict"]
-    said = [f"- {factor.replace('-', ' ')}: {answer(factor, params)}" for factor in params.factors]
-    counts = ", ".join(
-        f"{(found == v).sum()} {v}" for v in ("supported", "contradicted", "undecided")
-    )
-    head = (
-        f"After {train.steps} steps of {train.batch} x {train.length} tokens (scale "
-        f"{params.scale}, seeds {', '.join(map(str, params.seeds))}; held-out loss in nats per "
-        "masked token):"
-    )
-    return "\n".join([head, "", *said, f"- {len(found)} claims: {counts}, at this scale.", ""])
+    "teacher-quality": _teacher_quality, "loss-weight": _loss_weight,
+    "parameter-remapping": _parameter_remapping, "gap": _gap, "factorial": _factorial,
+    "controls": _controls, "poor-teachers": _poor_teachers, "compute": _compute,
+    "stopping": _stopping, "token-gains": _token_gains,
+}  # fmt: skip

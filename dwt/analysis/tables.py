@@ -1,17 +1,19 @@
 """Tidy tables of the runs that params.yaml declares: results/<scale>/tables.
 
-`collect` writes them from finished runs, ``python -m dwt.analysis.tables study`` (or ``extended``) calls
-it, and `table` reads them back.
+`collect` writes them from finished runs (``python -m dwt.analysis.tables study``, or ``extended``);
+`table` reads them back.
 """
 
 import json
-import os
 import sys
+from pathlib import Path
 
 import pandas as pd
 
+from dwt.config.files import atomic_path
 from dwt.config.params import load_params, resolve
-from dwt.evaluation.model_selection import at_the_end, chosen, chosen_settings
+from dwt.config.schema import Params
+from dwt.evaluation.model_selection import final_rows, select_settings, selected_rows
 
 KEYS = ["kind", "arm", "seed"]
 COLUMNS = {
@@ -30,7 +32,10 @@ COLUMNS = {
         "examples", "train_examples",
     ],
 }  # fmt: skip
-WHOLE = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
+TOKEN_COLUMNS = [
+    "arm", "against", "seed", "band", "teacher_right", "tokens", "loss", "loss_without"
+]  # fmt: skip
+INTEGERS = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
 SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap", "context"]
 
 
@@ -38,22 +43,22 @@ class TablesError(ValueError):
     """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
 
 
-def collect(params, grid="study"):
+def collect(params: Params, grid: str = "study") -> None:
     """Write the tables of a grid from the runs that params.yaml declares.
 
-    Nothing is written unless every declared run is there; other runs are not read. Seconds and
-    dates are left out: the same runs give the same bytes.
+    Nothing is written unless every declared run is finished; other runs are not read. Seconds and
+    dates are left out, so the same runs give the same bytes.
 
     Parameters
     ----------
-    params : dwt.config.schema.Params
+    params : Params
     grid : {"study", "extended"}
-        The extended grid is not scored.
+        The extended grid has no scores.
 
     Raises
     ------
     TablesError
-        Naming arm, seed, file and the command that makes it.
+        With arm, seed, file and the command that makes it.
     """
     runs, curves = [], []
     for run in _runs(params, grid):
@@ -92,14 +97,14 @@ def _scores(params):
         yield _read(file, params, "scores")
 
 
-def table(name, params) -> pd.DataFrame:
-    """One tidy table: the declared rows of the study, then those of the extended grid if it was run.
+def table(name: str, params: Params) -> pd.DataFrame:
+    """One tidy table: the declared rows of the study, then those of the extended grid if any.
 
     Parameters
     ----------
     name : {"runs", "curves", "scores"}
-        "scores" are those of final weights (and baselines), fine-tuned ones with the chosen
-        setting of their task.
+        "scores" are those of the final weights and of the baselines, fine-tuned with the setting
+        chosen for the task.
 
     Raises
     ------
@@ -108,22 +113,39 @@ def table(name, params) -> pd.DataFrame:
     """
     rows = _table(name, params)
     if name == "scores":
-        return at_the_end(chosen(rows)).reset_index(drop=True)
+        return final_rows(selected_rows(rows)).reset_index(drop=True)
     if _file(name, params, "extended").is_file():
         rows = pd.concat([rows, _table(name, params, "extended")], ignore_index=True)
     return rows
 
 
-def scores_by_step(params) -> pd.DataFrame:
-    """As `table("scores")`, with the checkpoints along the runs; empty where none was scored."""
-    rows = chosen(_table("scores", params))
+def scores_by_step(params: Params) -> pd.DataFrame:
+    """`table("scores")` with the checkpoints along the runs; empty where none was scored."""
+    rows = selected_rows(_table("scores", params))
     early = rows.loc[rows["kind"] != "baseline"].groupby("task")["step"].nunique()
     return rows[rows["task"].isin(early.index[early > 1])].reset_index(drop=True)
 
 
-def fine_tuning(params) -> pd.DataFrame:
-    """The setting of each fine-tuned task, and how many were tried; see `model_selection`."""
-    return chosen_settings(_table("scores", params))
+def fine_tuning(params: Params) -> pd.DataFrame:
+    """The setting of each fine-tuned task, and the number tried; see `model_selection`."""
+    return select_settings(_table("scores", params))
+
+
+def token_losses(params: Params) -> pd.DataFrame:
+    """The rows that `dwt.analysis.token_gains` wrote; none where it has not run."""
+    file = tokens_file(params)
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=TOKEN_COLUMNS)
+
+
+def tokens_file(params: Params) -> Path:
+    """results/<scale>/tables/tokens.csv"""
+    return params.path("results", "tables", "tokens.csv")
+
+
+def not_run(params: Params, names: list[str]) -> list[str]:
+    """Those of some models and arms that have no run in the tables of this scale."""
+    there = {*table("runs", params)["arm"]}
+    return [name for name in names if name not in there]
 
 
 def _table(name, params, grid="study"):
@@ -137,12 +159,10 @@ def _file(name, params, grid):
     return params.path("results", "tables", f"{prefix}{name}.csv")
 
 
-def save(frame, path, *, index=False):
-    """Write a CSV that is whole or not there, with the same bytes for the same numbers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    frame.to_csv(part, index=index, float_format="%.6g", lineterminator="\n")
-    os.replace(part, path)
+def save(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV atomically, with the same bytes for the same numbers."""
+    with atomic_path(path) as partial:
+        frame.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _runs(params, grid):
@@ -150,7 +170,7 @@ def _runs(params, grid):
 
 
 def _text(value):
-    """A setting as one text, whichever way it was written down (1, 1.0, "1.0", {...})."""
+    """A setting in one form of text, whether given as 1, 1.0, "1.0" or {...}."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -166,9 +186,11 @@ def _require(file, params, command, **where):
 
 
 def _read(file, params, name):
-    whole = WHOLE if name == "scores" else ["seed"]
+    types = dict.fromkeys(INTEGERS if name == "scores" else ["seed"], "Int64")
+    if name == "runs":
+        types["soft_weight"] = str  # a number or a schedule
     try:
-        return pd.read_csv(file, dtype=dict.fromkeys(whole, "Int64"))
+        return pd.read_csv(file, dtype=types)
     except (ValueError, pd.errors.ParserError) as error:
         raise TablesError(f"{file.relative_to(params.root)}: {error}") from error
 
@@ -176,12 +198,13 @@ def _read(file, params, name):
 def _declared(frame, name, params, grid="study"):
     """The declared rows and columns, in the order of params.yaml.
 
-    A missing run of the study is refused; of the extended grid what is there is given.
+    A missing run of the study is an error; of the extended grid the runs that exist are returned.
     """
     file = _file(name, params, grid).relative_to(params.root)
+    command = f"run dvc repro collect@{params.scale}"
     absent = [column for column in COLUMNS[name] if column not in frame]
     if absent:
-        raise TablesError(f"{file}: no column {', '.join(absent)}; run dvc repro collect")
+        raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
     wanted = [(run.kind, run.arm, run.seed) for run in _runs(params, grid)]
@@ -193,7 +216,7 @@ def _declared(frame, name, params, grid="study"):
         if (kind, arm, seed) not in by_run:
             raise TablesError(
                 f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
-                "run dvc repro collect"
+                f"{command}"
             )
     rows = [by_run[key] for key in wanted if key[0] != "baseline"]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]

@@ -1,20 +1,21 @@
-"""What does params.yaml ask for, and is it sound?
+"""Reads and checks params.yaml, and resolves an arm and a seed to a run.
 
 Every notebook and stage starts with `load_params`, which checks the whole file, so that a
-misspelt arm is refused before anything is trained. What may stand where is in `dwt.config.schema`.
+misspelt arm is refused before anything is trained.
 """
 
 import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from dwt.config.checks import faults_between, filled_in
-from dwt.config.scale import Part, Scale, Section
-from dwt.config.schema import COUNTED, Arm, Claim, Model, Params, Schedule
+from dwt.config.checks import conflicts, with_defaults
+from dwt.config.schema import CONTEXT_FREE, Params
+from dwt.config.section import explain
 
 
 class ParamsError(ValueError):
@@ -30,48 +31,50 @@ class Run:
     arm: str
     seed: int
     layers: int
-    model: dict
-    train: dict
+    model: dict[str, Any]
+    train: dict[str, Any]
     teacher: str | None
     hard_weight: float
-    soft_weight: float | dict
+    soft_weight: float | dict[str, Any]
     temperature: float
     remap: str | None
     root: Path
-    cache: dict
+    cache: dict[str, Any]
     context: str | None = None
     grid: str = "study"
     teacher_grid: str = "study"
 
     @property
     def directory(self) -> Path:
+        """Folder of the finished run."""
         return self._runs(self.grid) / self.kind / self.arm / str(self.seed)
 
     @property
     def teacher_directory(self) -> Path | None:
-        """Where the teacher of the same seed lies; None where there is none to be trained."""
-        if self.teacher is None or self.teacher in COUNTED:
+        """Folder of the teacher of the same seed; None where no teacher is trained."""
+        if self.teacher is None or self.teacher in CONTEXT_FREE:
             return None
         return self._runs(self.teacher_grid) / "standalone" / self.teacher / str(self.seed)
 
-    def _runs(self, grid) -> Path:
+    def _runs(self, grid: str) -> Path:
         return self.root / "runs" / self.scale / grid
 
     @property
     def corpus_directory(self) -> Path:
+        """Folder of the corpus of its scale."""
         return self.root / "data" / self.scale
 
-    def settings(self) -> dict:
-        """All that decides the run's numbers, as JSON types: not where, nor what is cached."""
+    def settings(self) -> dict[str, Any]:
+        """All that decides the run's numbers, as JSON types; neither folders nor the cache."""
         settings = asdict(self)
-        for place in ("root", "cache", "grid", "teacher_grid"):
-            del settings[place]
-        if self.context is None:  # unsaid by nearly all: their records need no such line
+        for key in ("root", "cache", "grid", "teacher_grid"):
+            del settings[key]
+        if self.context is None:  # so that the digests of runs older than this key still hold
             del settings["context"]
         return json.loads(json.dumps(settings))
 
 
-def load_params(path=None) -> Params:
+def load_params(path: str | Path | None = None) -> Params:
     """Read and check params.yaml.
 
     Parameters
@@ -84,64 +87,43 @@ def load_params(path=None) -> Params:
     ParamsError
         If there is no such file, or with one line per fault: file, key, what is allowed.
     """
-    if path is None:
-        here = Path.cwd()
-        found = [p / "params.yaml" for p in (here, *here.parents) if (p / "params.yaml").is_file()]
-        if not found:
-            raise ParamsError(
-                f"no params.yaml in {here} or above it; run from the project's folder"
-            )
-        path = found[0]
-    path = Path(path)
+    path = _nearest() if path is None else Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParamsError(f"{path.name}: {error}") from error
     if not isinstance(content, dict):
-        raise ParamsError(f"{path.name}: expected keys and values, found {type(content).__name__}")
+        raise ParamsError(f"{path.name}: expected keys and values, found {content!r:.60}")
     try:
-        params = Params(**content, root=path.resolve().parent)
+        params = Params.model_validate(content).model_copy(update={"root": path.resolve().parent})
     except ValidationError as error:
-        raise ParamsError("\n".join(_explain(path.name, e) for e in error.errors())) from None
-    faults = list(faults_between(params))
+        faults = [explain(fault, Params) for fault in error.errors()]
+    else:
+        faults = list(conflicts(params))
     if faults:
         raise ParamsError("\n".join(f"{path.name}: {fault}" for fault in faults))
     return params
 
 
-def _explain(file, error):
-    """One pydantic error as `file: key: what is wrong; what is allowed`."""
-    where = [str(p) for p in error["loc"] if p not in ("number", "schedule", "[key]")]
-    if error["type"] == "extra_forbidden":
-        return f"{file}: {'.'.join(where)}: unknown key; allowed: {', '.join(_keys_at(where[:-1]))}"
-    message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] in ("missing", "value_error") else f" (found {error['input']!r})"
-    return f"{file}: {'.'.join(where)}: {message}{given}"
+def _nearest() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (file := folder / "params.yaml").is_file():
+            return file
+    raise ParamsError(f"no params.yaml in {here} or above it; run from the project's folder")
 
 
-def _keys_at(where):
-    """The keys allowed at a place, found by walking the classes of `dwt.config.schema`."""
-    section = Params
-    for part in where:
-        if part in ("arms", "models", "scales", "claims"):
-            section = {"arms": Arm, "models": Model, "scales": Scale, "claims": Claim}[part]
-        elif part in ("soft_weight", "parts"):
-            section = {"soft_weight": Schedule, "parts": Part}[part]
-        elif issubclass(section, Section) and part in section.model_fields:
-            section = section.model_fields[part].annotation
-    return [field.alias or name for name, field in section.model_fields.items() if name != "root"]
-
-
-def resolve(arm, seed, params=None) -> Run:
+def resolve(arm: str, seed: int, params: Params | None = None) -> Run:
     """One arm and one seed, as one run with every setting filled in.
 
     Parameters
     ----------
     arm : str
-        A key of `models` (trained alone) or of `arms` (a student).
+        A key of `models` (no teacher) or of `arms` (a student).
     seed : int
-        Initialisation, batch order and masks; the student of seed s learns from the
-        teacher of seed s.
+        Initialisation, batch order and masks; the teacher of a student has the same seed.
+    params : Params, optional
+        By default those of `load_params`.
 
     Raises
     ------
@@ -153,22 +135,22 @@ def resolve(arm, seed, params=None) -> Run:
         raise ParamsError(f"seed: {seed!r} is not a whole number of at least 0")
     scale, models, arms = params.settings, params.all_models, params.all_arms
     if arm not in models and arm not in arms:
-        names = ", ".join([*models, *arms])
+        names = ", ".join(params.all_names())
         raise ParamsError(f"arm: '{arm}' is not in params.yaml; choose one of {names}")
-    asked = models[arm] if arm in models else filled_in(params, arms[arm])
+    declared = models[arm] if arm in models else with_defaults(params, arms[arm])
     train = scale.train.model_dump()
-    train["steps"] = round(asked.budget * train["steps"])
-    common = dict(
+    train["steps"] = round(declared.budget * train["steps"])
+    common: dict[str, Any] = dict(
         scale=params.scale, arm=arm, seed=seed, root=params.root,
         model=scale.model.model_dump(exclude_none=True), train=train,
         cache=params.cache.model_dump(), grid=params.grid_of(arm, seed),
     )  # fmt: skip
     if arm in models:
         return Run(
-            kind="standalone", layers=asked.layers, teacher=None, hard_weight=1.0,
+            kind="standalone", layers=models[arm].layers, teacher=None, hard_weight=1.0,
             soft_weight=0.0, temperature=1.0, remap=None, **common,
         )  # fmt: skip
-    student = asked.model_dump(by_alias=True, exclude={"budget"})
+    student = declared.model_dump(by_alias=True, exclude={"budget"})
     return Run(
         kind="student", layers=models["scratch"].layers,
         teacher_grid=params.grid_of(student["teacher"], seed), **student, **common,

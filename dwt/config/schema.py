@@ -1,7 +1,6 @@
-"""What may stand in params.yaml? Its sections, the values allowed in each, and the defaults.
+"""The sections of params.yaml, the values allowed in each, and their defaults.
 
-`dwt.config.scale` has what a scale sets; `dwt.config.params` reads the file against both and checks what
-takes two places of it to see.
+`dwt.config.scale` has those of a scale; `dwt.config.checks` compares sections with each other.
 """
 
 import re
@@ -20,24 +19,24 @@ from pydantic import (
     model_validator,
 )
 
-from dwt.config.scale import Scale, Section, switch
+from dwt.config.scale import Scale, on_off
+from dwt.config.section import Section
 
 Count = Annotated[int, Field(ge=0)]
-RESERVED = ("baseline", "random", "chance", "majority")  # rows of the scores that no arm makes
-COUNTED = ("unigram", "uniform")  # teachers that have only counted words, or not even that
+BASELINES = ("baseline", "random", "chance", "majority")  # in the scores, beside the arms
+CONTEXT_FREE = ("unigram", "uniform")  # teachers that are not trained
 
 
-def _folder_name(name):
+def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ValueError(
             f"{name!r} cannot name a folder here; allowed are lower-case letters, digits and, "
             "after the first, hyphens"
         )
-    if name in (*RESERVED, *COUNTED):
-        what = "baseline" if name in RESERVED else "teacher that is not trained"
-        raise ValueError(
-            f"{name!r} is the name of a {what}; choose any but {', '.join((*RESERVED, *COUNTED))}"
-        )
+    if name in (*BASELINES, *CONTEXT_FREE):
+        kind = "baseline" if name in BASELINES else "teacher that is not trained"
+        taken = ", ".join((*BASELINES, *CONTEXT_FREE))
+        raise ValueError(f"{name!r} is the name of a {kind}; choose any but {taken}")
     return name
 
 
@@ -45,7 +44,7 @@ Name = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Schedule(Section):
-    """A soft-loss weight that moves; see `dwt.training.schedule.weight_at`."""
+    """A soft-loss weight that changes; see `dwt.training.schedule.weight_at`."""
 
     from_: NonNegativeFloat = Field(alias="from")
     to: NonNegativeFloat
@@ -76,14 +75,18 @@ Weight = Annotated[
 
 
 class Model(Section):
+    """A model trained without a teacher."""
+
     layers: PositiveInt
-    budget: PositiveFloat = 1.0  # of train.steps, with a schedule of its own over as many
+    budget: PositiveFloat = 1.0  # share of train.steps; the learning rate schedule is as long
 
 
 class Arm(Section):
-    teacher: str  # a model, or one of COUNTED
+    """A student: its teacher, and what it takes from it."""
+
+    teacher: str  # a model, or one of CONTEXT_FREE
     budget: PositiveFloat = 1.0
-    context: Literal["shuffled"] | None = None  # it speaks of other places than asked
+    context: Literal["shuffled"] | None = None  # teacher states permuted across masked positions
     hard_weight: NonNegativeFloat = 1.0
     soft_weight: Weight = 1.0
     temperature: PositiveFloat = 1.0
@@ -91,14 +94,20 @@ class Arm(Section):
 
 
 class Defaults(Arm):
-    teacher: None = None
+    """Values of the keys that an arm leaves out."""
+
+    teacher: None = None  # type: ignore[assignment]  # every arm names its own
 
 
 class Verdict(Section):
+    """The rule that decides claims."""
+
     level: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Claim(Section):
+    """A statement about two arms, decided by the difference between them."""
+
     statement: str
     paper: str
     arm: str
@@ -110,27 +119,27 @@ class Claim(Section):
     @model_validator(mode="after")
     def _curves_are_held_out(self):
         if self.at < 1 and self.measure != "heldout_loss":
-            raise ValueError("'at' below 1 needs measure heldout_loss, the one along the run")
+            raise ValueError("'at' below 1 needs measure heldout_loss, the only one with a curve")
         return self
 
 
 class Extended(Section):
     """Runs beyond those of the study, trained by `make extended`."""
 
-    seeds: list[Count] = []  # further ones of every model and arm of the study
+    seeds: list[Count] = []  # more seeds of every model and arm of the study
     models: dict[Name, Model] = {}
     arms: dict[Name, Arm] = {}
 
 
 class Cache(Section):
-    """What is kept only to save time; no number depends on it."""
+    """Caches; no number depends on them."""
 
-    teacher: Annotated[Literal["auto", "off"], BeforeValidator(switch)] = "auto"
+    teacher: Annotated[Literal["auto", "off"], BeforeValidator(on_off)] = "auto"
     limit_gb: PositiveFloat = 2.0
 
 
 class Params(Section):
-    """The checked content of params.yaml; `root` is the folder that holds it."""
+    """The checked content of params.yaml; `load_params` sets `root`, the folder that holds it."""
 
     scale: str
     seeds: Annotated[list[Count], Field(min_length=1)]
@@ -151,9 +160,9 @@ class Params(Section):
         """The settings of the scale that is being run."""
         return self.scales[self.scale]
 
-    def path(self, *parts) -> Path:
-        """`path("runs", ...)` -> <root>/runs/<scale>/...: a place of this scale."""
-        return self.root.joinpath(parts[0], self.scale, *map(str, parts[1:]))
+    def path(self, folder: str, *parts: str | int) -> Path:
+        """`path("runs", ...)` -> <root>/runs/<scale>/...: a file or folder of this scale."""
+        return self.root.joinpath(folder, self.scale, *map(str, parts))
 
     def names(self) -> list[str]:
         """Stand-alone models, then students: the rows of every table."""

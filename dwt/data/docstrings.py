@@ -1,154 +1,162 @@
-"""How are docstrings of installed packages read? English prose without any download."""
+"""Extracts the docstrings of Python source code and splits them into paragraphs of prose."""
 
-import gc
-import json
-import os
+import ast
+import inspect
 import re
-import sys
 import warnings
-from collections import Counter
-from functools import partial
-from importlib import metadata
-from pathlib import Path
+from collections.abc import Iterator
 
-import datasets
+from dwt.data.sentences import clean, is_prose
 
-from dwt.data.files import CorpusError, as_list, join
-from dwt.data.prose import docstring_blocks, docstrings, letters_of
-
-SKIPPED = frozenset(
-    (
-        "test tests testing _testing conftest.py external externals extern _external vendor "
-        "vendored _vendor _vendored third_party thirdparty"
-    ).split()
+_HEADINGS = {  # heading in lower case -> section
+    alias: section
+    for section, aliases in {
+        "Parameters": "parameters,other parameters,args,arguments,params,inputs,keyword args,"
+        "keyword arguments",
+        "Attributes": "attributes",
+        "Returns": "returns,return,yields,outputs",
+        "Raises": "raises,warns",
+        "See Also": "see also",
+        "Notes": "notes,note,warnings,warning",
+        "Examples": "examples,example",
+        "Methods": "methods",
+        "References": "references",
+        "Other": "shape",
+    }.items()
+    for alias in aliases.split(",")
+}
+_ENTRIES = {"Parameters", "Attributes", "Returns", "Raises", "See Also", "Methods"}
+_PROSE_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention"}
+_UNDERLINE = re.compile(r"\s*([-=~^]{3,})\s*$")
+_BULLET = re.compile(r"(?:[-*+•]|\(?\w[.)]|\d+[.)])\s+(.*)")
+_DIRECTIVE = re.compile(r"\.\. +(?:([\w-]+):: *(.*)|.*)")
+_GOOGLE_ENTRY = re.compile(
+    r"[*`-]* ?`?([A-Za-z_][\w.]*(?:, *[\w*]+)*)`* *(?:\((.*?)\))?`? *:(?: +(.*)|$)"
 )
+_FIELD = re.compile(r":(param|parameter|arg|returns?|raises?) ?([^:]*): *(.*)")
 
 
-def read_docstrings(settings, root):
-    """Documents are docstrings; a paragraph seen before, in any package, is dropped."""
-    kept_out = as_list(settings["out_of_domain"])
-    packages = settings["packages"] + kept_out
-    twice = [name for name, count in Counter(packages).items() if count > 1]
-    if twice:
-        raise CorpusError(
-            f"corpus.packages: {twice[0]} is named twice; "
-            "out_of_domain text must stay out of training"
-        )
-    keys = {p: "out_of_domain" if p in kept_out else "packages" for p in packages}
-    documents, versions = package_documents(keys, root)
-    inside = [d for d in documents if d["source"] not in kept_out]
-    outside = [d for d in documents if d["source"] in kept_out]
-    for name, part in (("packages", inside), ("out_of_domain", outside)):
-        if not part:
-            raise CorpusError(
-                f"corpus.{name}: no English docstring in {', '.join(as_list(settings[name]))}"
-            )
-    card = {
-        "source": "docstrings",
-        "licence": "each package's own (BSD, MIT, Apache-2.0, PSF); read where installed",
-        "packages": {name: versions[name] for name in settings["packages"]},
-        "out_of_domain": {name: versions[name] for name in kept_out},
-    }
-    return partial(iter, inside), partial(iter, outside), card
+def docstrings(code: bytes) -> Iterator[str]:
+    """Yield the docstrings of source code, and its multi-line strings outside functions.
+
+    Some libraries attach such strings as docstrings at import time.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        try:
+            stack = [ast.parse(code)]
+        except (SyntaxError, ValueError):  # a template, or another Python's syntax
+            return
+    while stack:  # depth first, in the order of the file
+        node = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield docstring
+            stack += [
+                n for n in reversed(node.body) if isinstance(n, (ast.FunctionDef, ast.ClassDef))
+            ]
+        elif hasattr(node, "body") and isinstance(node.body, list):
+            stack += [n for n in reversed(node.body + getattr(node, "orelse", []))]
+        elif isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign)) and node.value is not None:
+            nodes = list(ast.walk(node.value))
+            pieces = {id(v) for n in nodes if isinstance(n, ast.JoinedStr) for v in n.values}
+            for n in nodes:  # pieces of f-strings are not text
+                string = n.value if isinstance(n, ast.Constant) and id(n) not in pieces else None
+                if isinstance(string, str) and ("\n" in string or node.value is n):
+                    yield inspect.cleandoc(string)
 
 
-def package_documents(keys, root):
-    """Docstrings of installed packages, and the version of each package.
+def docstring_blocks(docstring: str) -> list[dict]:
+    """Split a docstring in numpydoc, Google or Sphinx form into paragraphs of English prose.
 
-    Parameters
-    ----------
-    keys : dict
-        Package -> the key of the corpus section that names it, for messages.
-    root : Path
-        Where constraints.txt is looked for.
+    Code, tables, doctests, mathematics and references are dropped.
 
     Returns
     -------
-    list of dict, dict of str to str
+    list of dict
+        Per paragraph its `text`, its `section` ("" before the first heading) and, for an entry
+        such as a parameter, `name` and declared `type`.
     """
-    pins = _pins(root)
-    files, versions = [], {}
-    for package, key in keys.items():
-        found, versions[package] = _package_files(package, key)
-        files += found
-        pin = pins.get(package.lower().replace("_", "-"), versions[package])
-        if pin != versions[package]:
-            warnings.warn(
-                f"{package} {versions[package]} is installed, constraints.txt pins {pin}: "
-                "the corpus, and every number that follows from it, will differ",
-                stacklevel=3,
-            )
-    watched = sys.stderr.isatty()
-    if not watched:
-        datasets.disable_progress_bars()
-    blocks = datasets.Dataset.from_list(files).map(
-        _file_documents,
-        batched=True,
-        batch_size=8,
-        num_proc=min(8, os.cpu_count(), len(files)),
-        remove_columns=["path"],
-        desc="reading docstrings",
-    )
-    if not watched:
-        datasets.enable_progress_bars()
-    seen, documents = set(), []
-    for row in blocks:
-        kept = []
-        for block in json.loads(row["blocks"]):
-            key = letters_of(block["text"])
-            if key not in seen:
-                seen.add(key)
-                kept.append(block)
-        if kept:
-            text = join(kept)
-            documents.append(
-                {"source": row["source"], "size": len(text), "text": text, "blocks": kept}
-            )
-    return documents, versions
+    lines = inspect.cleandoc(docstring).expandtabs().splitlines()
+    blocks, paragraph = [], []
+    section = name = kind = ""
+    numpydoc = False  # whether the section is in numpydoc form
+    base = 0  # indentation of the section's entries
+    skip = None  # lines indented deeper than this are dropped
+    in_doctest = in_fence = False
 
+    def flush():
+        text = clean(" ".join(paragraph))
+        paragraph.clear()
+        if section != "References" and is_prose(text):
+            blocks.append({"section": section, "name": name, "type": kind, "text": text})
 
-def _package_files(package, key):
-    """Python sources of an installed distribution, sorted, and its version; nothing is imported."""
-    try:
-        distribution = metadata.distribution(package)
-    except metadata.PackageNotFoundError:
-        raise CorpusError(
-            f"corpus.{key}: {package!r} is not installed; "
-            "name distributions of this environment (`pip list`)"
-        ) from None
-    paths = [p for p in distribution.files or [] if p.suffix == ".py" and p.parts[0] != ".."]
-    paths = [p for p in paths if not SKIPPED & set(p.parts) and not p.name.startswith("test_")]
-    if not paths:
-        raise CorpusError(
-            f"corpus.{key}: {package!r} lists no Python sources; install it as an ordinary wheel"
-        )
-    files = [
-        {"source": package, "path": str(distribution.locate_file(p))}
-        for p in sorted(paths, key=str)
-    ]
-    return files, distribution.version.partition("+")[0]  # 2.13.0+cpu and 2.13.0 hold the same text
-
-
-def _pins(root):
-    """Package -> version from the `name==version` lines of constraints.txt."""
-    path = root / "constraints.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
-    return {pair[1].lower().replace("_", "-"): pair[2] for pair in pairs if pair}
-
-
-def _file_documents(rows):
-    """Batched map: source files -> one row per docstring that holds prose."""
-    out = {"source": [], "blocks": []}
-    collecting = gc.isenabled()
-    gc.disable()  # syntax trees hold no cycles; collecting while they grow triples the time
-    for source, path in zip(rows["source"], rows["path"], strict=True):
-        code = Path(path).read_bytes()
-        for string in docstrings(code) if b'"""' in code or b"'''" in code else ():
-            blocks = docstring_blocks(string)
-            if blocks:
-                out["source"].append(source)
-                out["blocks"].append(json.dumps(blocks))
-    if collecting:
-        gc.enable()
-    return out
+    for i, line in enumerate(lines):
+        body = line.strip()
+        indent = len(line) - len(line.lstrip())
+        following = lines[i + 1] if i + 1 < len(lines) else ""
+        if body.startswith("```"):
+            flush()
+            in_fence = not in_fence
+        elif in_fence:
+            continue
+        elif not body:
+            flush()
+            in_doctest = False
+        elif skip is not None and indent > skip:  # a literal block or directive
+            continue
+        elif body.startswith((">>>", "In [", "$ ", "... ")) or in_doctest:
+            flush()
+            in_doctest = True
+        elif _UNDERLINE.match(line):  # of a heading, or a table's border
+            paragraph.clear()
+        elif _UNDERLINE.match(following) and body[-1].isalpha() and len(body) < 40:
+            flush()  # a numpydoc heading
+            section, name, kind = _HEADINGS.get(body.lower(), "Other"), "", ""
+            numpydoc, base, skip = True, indent, None
+        elif body.endswith(":") and body[:-1].lower() in _HEADINGS:
+            flush()  # a Google heading
+            section, name, kind = _HEADINGS[body[:-1].lower()], "", ""
+            numpydoc, skip = False, None
+            entry = next(filter(str.strip, lines[i + 1 :]), "")
+            base = len(entry) - len(entry.lstrip())
+        elif match := _DIRECTIVE.match(body):  # ".. note::"
+            flush()
+            if match[1] in _PROSE_DIRECTIVES:
+                paragraph.append(match[2])
+            else:
+                skip = indent
+        elif match := _FIELD.match(body):  # Sphinx: ":param int axis: ..."
+            flush()
+            section = {"p": "Parameters", "a": "Parameters", "r": "Returns"}[match[1][0]]
+            kind, _, name = match[2].rpartition(" ")
+            section = "Raises" if match[1].startswith("raise") else section
+            paragraph.append(match[3])
+            numpydoc, base = False, -1
+        elif section in _ENTRIES and numpydoc and indent == base:
+            flush()
+            name, _, kind = (part.strip(" `*\\") for part in body.partition(":"))
+            if section == "See Also":
+                paragraph.append(kind)
+                kind = ""
+            elif section in ("Returns", "Raises") and not kind:
+                name, kind = "", name
+        elif section in _ENTRIES and indent == base and (match := _GOOGLE_ENTRY.match(body)):
+            flush()
+            name, kind = match[1], (match[2] or "").strip("`* ")
+            if section == "Returns":
+                name, kind = "", name
+            paragraph.append(match[3] or "")
+        else:
+            skip = None
+            if match := _BULLET.match(body):
+                flush()
+                body = match[1]
+            if body.endswith("::"):
+                body, skip = body[:-1], indent
+            paragraph.append(body)
+            if skip is not None:
+                flush()
+    flush()
+    return blocks

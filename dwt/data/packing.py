@@ -1,72 +1,44 @@
-"""How do shards become a corpus? Their ids end to end, and the held-out text as a table."""
+"""Joins shards into the files of a corpus: a stream of token ids per split, a held-out table."""
 
-import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dwt.data.files import CorpusError
-from dwt.data.tokenize import COUNTS, SPLITS, fingerprints
+from dwt.config.files import file_digest
+from dwt.data.deduplicate import fingerprints
+from dwt.data.documents import CorpusError
+from dwt.data.splits import SPLITS
 
-BLOCK_OF = {"document": 0, "source": "", "section": "", "name": "", "type": "", "text": ""}
-TABLE_CHARACTERS = 20_000_000  # the table has the first held-out documents, so many characters
+COLUMNS = {"document": 0, "source": "", "section": "", "name": "", "type": "", "text": ""}
+TABLE_CHARACTERS = 20_000_000  # the held-out table stops after so many
 
 
-def assemble(shards, directory, tokenizer, length):
-    """Write the streams and the held-out table; one shard at a time is in memory.
+def pack(
+    shards: Sequence[Path], directory: Path, *, length: int
+) -> tuple[dict[str, dict], dict[str, int], int]:
+    """Write the streams and the held-out table, with one shard at a time in memory.
 
-    Parameters
-    ----------
-    shards : list of Path
-        What `dwt.data.tokenize.tokenise` returned.
-    directory : Path
-    tokenizer : tokenizers.Tokenizer
-    length : int
-        Tokens per sequence; every split must fill one.
-
-    Returns
-    -------
-    counts : dict
-        Per split: documents, words, characters, tokens, unknown_rate and sha256 of the stream.
-    sources : dict
-        Characters of training text from each source.
-    sentences : int
-        Sentences in the training text.
-
-    Raises
-    ------
-    CorpusError
-        If a split does not fill one sequence.
+    Every split must fill one sequence of `length` tokens. Returns the counts of each split, with
+    the SHA-256 of its stream, the characters of training text by source, and the number of
+    training sentences.
     """
-    counts = {split: dict.fromkeys(COUNTS, 0) for split in SPLITS}
-    files = {split: open(directory / f"{split}.npy", "wb") for split in SPLITS}  # noqa: SIM115
+    counts = {split: Counter() for split in SPLITS}
     table, left, sources, sentences = [], TABLE_CHARACTERS, Counter(), 0
-    try:
-        for file in files.values():
-            _header(file, 0)
-        for shard in shards:
-            with np.load(shard) as content:
-                rest = json.loads(content["rest"].tobytes())
-                for split, file in files.items():
-                    file.write(content[split].tobytes())
-            for number, row in enumerate(rest["heldout"], counts["heldout"]["documents"]):
-                if left > 0:
-                    named = {"document": number, "source": row["source"]}
-                    table += [BLOCK_OF | named | block for block in row["blocks"]]
-                    left -= sum(len(block["text"]) for block in row["blocks"])
-            for split, count in rest["counts"].items():
-                for name in COUNTS:
-                    counts[split][name] += count[name]
-            sources.update(rest["sources"])
-            sentences += rest["sentences"]
-        for split, file in files.items():
-            file.seek(0)
-            _header(file, counts[split]["tokens"])
-    finally:
-        for file in files.values():
-            file.close()
+    for shard in shards:
+        rest = json.loads(_array(shard, "rest").tobytes())
+        for number, document in enumerate(rest["heldout"], counts["heldout"]["documents"]):
+            if left > 0:
+                row = COLUMNS | {"document": number, "source": document["source"]}
+                table += [row | block for block in document["blocks"]]
+                left -= sum(len(block["text"]) for block in document["blocks"])
+        for split, count in rest["counts"].items():
+            counts[split].update(count)
+        sources.update(rest["sources"])
+        sentences += rest["sentences"]
     for split, count in counts.items():
         if count["tokens"] < length - 2:  # [CLS] and a last [SEP] are added to each sequence
             key = "out_of_domain" if split == "out-of-domain" else "heldout"
@@ -75,30 +47,31 @@ def assemble(shards, directory, tokenizer, length):
                 f"{count['tokens']} tokens, less than one sequence of {length}; give more text"
                 f"{', or another share' if key == 'heldout' else ''}"
             )
+        with (directory / f"{split}.npy").open("wb") as file:
+            header = {"descr": "<u2", "fortran_order": False, "shape": (count["tokens"],)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in shards:
+                file.write(_array(shard, split).tobytes())
         count["unknown_rate"] = round(count.pop("unknown") / count["tokens"], 6)
-        with (directory / f"{split}.npy").open("rb") as stream:  # a run is keyed by what it reads
-            count["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
+        count["sha256"] = file_digest(directory / f"{split}.npy")  # part of each run's digest
     _mark_unseen(table, shards)
     pd.DataFrame(table).to_parquet(directory / "heldout.parquet")
     return counts, dict(sources), sentences
 
 
-def _mark_unseen(table, shards):
-    """Set `unseen` of each paragraph: whether no sentence of it is in the training text."""
-    marks = [np.frombuffer(b"".join(fingerprints(block["text"])), np.uint64) for block in table]
-    held = np.unique(np.concatenate(marks))
-    found = np.zeros(len(held), bool)
+def _array(shard: Path, name: str) -> np.ndarray:
+    with np.load(shard) as content:
+        return content[name]
+
+
+def _mark_unseen(table: list[dict], shards: Sequence[Path]) -> None:
+    """Set `unseen` of each paragraph: whether none of its sentences is in the training text."""
+    hashes = [np.frombuffer(b"".join(fingerprints(row["text"])), np.uint64) for row in table]
+    every = np.unique(np.concatenate(hashes))  # [H], sorted
+    in_training = np.zeros(len(every), bool)
     for shard in shards:
-        with np.load(shard) as content:
-            seen = content["seen"]
-        place = np.searchsorted(held, seen).clip(max=len(held) - 1)
-        found[place[held[place] == seen]] = True
-    for block, mark in zip(table, marks, strict=True):
-        block["unseen"] = not found[np.searchsorted(held, mark)].any()
-
-
-def _header(file, length):
-    """The .npy header; numpy pads it so that a longer length fits in the same place."""
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<u2", "fortran_order": False, "shape": (length,)}
-    )
+        seen = _array(shard, "seen")
+        place = np.searchsorted(every, seen).clip(max=len(every) - 1)
+        in_training[place[every[place] == seen]] = True
+    for row, own in zip(table, hashes, strict=True):
+        row["unseen"] = not in_training[np.searchsorted(every, own)].any()

@@ -1,16 +1,16 @@
-"""How does text of any size become token ids? In shards, on all cores, going on where it stopped.
+"""Tokenizes text of any size: shard by shard, on all cores, resuming where it stopped.
 
-A shard holds the ids of some documents, what the held-out table needs of them, and fingerprints of
-their training sentences. It is named after all that decides its content: a build that was killed
-finds the shards it had finished, and any number of processes writes the same ones. Each process
+A shard holds the token ids of some documents, the held-out ones as text, and fingerprints of the
+training sentences. Its file name is a digest of all that decides its content, so an interrupted
+build reuses its finished shards, and any number of processes writes the same ones. Each process
 imports this module, so it imports little.
 """
 
-import hashlib
 import itertools
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,56 +20,56 @@ import tokenizers
 from joblib.externals.loky import get_reusable_executor
 from tokenizers import Tokenizer
 
-from dwt.data import prose
+from dwt.config.files import atomic_path, digest, file_digest
+from dwt.data import deduplicate, sentences, splits
+from dwt.data.deduplicate import fingerprints
+from dwt.data.documents import Document
 from dwt.data.progress import Progress
-from dwt.data.prose import letters_of, sentences
+from dwt.data.splits import SPLITS, in_share, sample_sentences
 
-SPLITS = ("train", "heldout", "out-of-domain")
-COUNTS = ("documents", "words", "characters", "tokens", "unknown")
-SHARD = 4_000_000  # bytes of text
-WORDS = 2**18  # whose ids a process remembers: some 50 MB
+SHARD_BYTES = 4_000_000  # of text
+CACHED_WORDS = 2**18  # whose ids a process caches: some 50 MB
 
 
-def tokenise(rows, folder, *, tokenizer, heldout, sample=None, total=None, workers=None):
-    """Write the shards of a text; a shard that is there already is not made again.
+def tokenize(
+    documents: Iterable[Document],
+    folder: Path,
+    *,
+    tokenizer: Path,
+    heldout: float | None,
+    sample: float | None = None,
+    total: int | None = None,
+    workers: int | None = None,
+) -> list[Path]:
+    """Write the shards of a text and return them in its order; existing ones are not made again.
 
     Parameters
     ----------
-    rows : iterator of dict
-        Documents `{source, size, text}`, and `blocks` where these are not the lines of `text`.
-    folder : Path
-        Of the shards; made if need be.
     tokenizer : Path
         A tokenizer.json.
     heldout : float or None
         Share of documents that is held out; None for out-of-domain text.
     sample : float, optional
-        Share of sentences that is kept.
-    total : float, optional
+        Share of sentences that is used; by default all.
+    total : int, optional
         Megabytes of text to come, if that is known.
     workers : int, optional
-        Processes; by default one per core to be had. No byte depends on it.
-
-    Returns
-    -------
-    list of Path
-        The shards, in the order of the text.
+        Processes; by default one per core. No byte depends on it.
     """
     recipe = {"tokenizer": str(tokenizer), "heldout": heldout, "sample": sample}
-    stamp = _stamp(recipe)
-    batches = _batches(rows)
-    first = list(itertools.islice(batches, 2))  # refuses what is wrong at once
+    key = _recipe_digest(recipe)
+    batches = _batches(documents)
+    first = list(itertools.islice(batches, 2))  # unreadable text is refused at once
     batches = itertools.chain(first, batches)
     workers = 1 if len(first) < 2 else workers or joblib.cpu_count(only_physical_cores=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    shards, megabytes, progress = [], 0.0, Progress("MB of text tokenised", total)
+    shards, megabytes, progress = [], 0.0, Progress("MB of text tokenized", total)
 
     def jobs():
         for batch in batches:
-            shard = folder / f"{_name(stamp, batch)}.npz"
+            shard = folder / f"{digest([key, batch])}.npz"
             shards.append(shard)
-            size = sum(row["size"] for row in batch) / 1e6
-            yield joblib.delayed(_ensure)(batch, size, shard, stamp, recipe, workers)
+            size = sum(document["size"] for document in batch) / 1e6
+            yield joblib.delayed(_ensure)(batch, size, shard, key, recipe, workers)
 
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="2*n_jobs")
     try:
@@ -78,78 +78,63 @@ def tokenise(rows, folder, *, tokenizer, heldout, sample=None, total=None, worke
             progress.update(round(megabytes))
     finally:
         progress.close()
-        if workers > 1:  # joblib keeps its processes for minutes, and they their words
+        if workers > 1:  # joblib keeps its processes, and their caches, for minutes
             get_reusable_executor().shutdown()
     return shards
 
 
-def _batches(rows):
-    """Lists of rows of `SHARD` bytes each, or just above."""
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Lists of documents of `SHARD_BYTES` each, or just above."""
     batch, size = [], 0
-    for row in rows:
-        batch.append(row)
-        size += row["size"]
-        if size >= SHARD:
+    for document in documents:
+        batch.append(document)
+        size += document["size"]
+        if size >= SHARD_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
 
 
-def _stamp(recipe):
-    """Digest of all that decides a shard, but for its text."""
-    code = [Path(module).read_bytes() for module in (__file__, prose.__file__, recipe["tokenizer"])]
-    rest = [tokenizers.__version__, recipe["heldout"], recipe["sample"]]
-    return hashlib.blake2b(b"".join([*code, json.dumps(rest).encode()]), digest_size=16).digest()
+def _recipe_digest(recipe: dict) -> str:
+    """Digest of all that decides a shard except its text."""
+    code = [__file__, deduplicate.__file__, sentences.__file__, splits.__file__]
+    files = [file_digest(Path(path)) for path in (*code, recipe["tokenizer"])]
+    return digest([files, tokenizers.__version__, recipe["heldout"], recipe["sample"]])
 
 
-def _name(stamp, batch):
-    """Digest of a shard's settings and text."""
-    digest = hashlib.blake2b(stamp, digest_size=16)
-    for row in batch:
-        for part in (row["source"], row["text"], json.dumps(row.get("blocks"))):
-            digest.update(part.encode())
-            digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _ensure(batch, size, shard, stamp, recipe, workers):
-    """Make a shard if it is not there; returns the megabytes of text it is made from."""
+def _ensure(batch, size, shard, key, recipe, workers) -> float:
+    """Write a shard if it does not exist, and return the megabytes of its text."""
     if shard.exists():
         return size
-    if workers > 1:  # the processes are the parallelism
+    if workers > 1:  # one thread per process
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    content = _make(batch, _words(recipe["tokenizer"], stamp), recipe)
-    unfinished = shard.with_suffix(f".{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, **content)
-        unfinished.replace(shard)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = _shard(batch, _cached_tokenizer(recipe["tokenizer"], key), recipe)
+    with atomic_path(shard) as path, path.open("wb") as file:
+        np.savez(file, **content)
     return size
 
 
 @lru_cache(maxsize=1)
-def _words(path, stamp):
-    """A tokenizer's `Words`, made once by each process; another `stamp` makes them again."""
-    return Words(Tokenizer.from_file(path))
+def _cached_tokenizer(path: str, key: str) -> "CachedTokenizer":
+    """The tokenizer of this process; another `key` replaces it."""
+    return CachedTokenizer(Tokenizer.from_file(path))
 
 
-class Words:
-    """Token ids of texts, word by word.
+class CachedTokenizer:
+    """A WordPiece tokenizer that caches the ids of words.
 
-    A WordPiece tokenizer cuts at every space, so the ids of a text are those of its words, and
-    most words were seen before: several times as fast as the tokenizer on whole texts.
+    Such a tokenizer splits at every space, so the ids of a text are those of its words. Most words
+    have been seen before, which makes this several times as fast as the tokenizer on whole texts.
     """
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: Tokenizer):
         self.tokenizer, self.known = tokenizer, {}
 
-    def ids(self, text):
+    def ids(self, text: str) -> np.ndarray:
         """Token ids of a text without special tokens around it, `[T]` uint16."""
         words = text.replace("\n", " ").split(" ")
-        if len(self.known) > WORDS:
+        if len(self.known) > CACHED_WORDS:
             self.known.clear()
         if new := [word for word in set(words) if word not in self.known]:
             encodings = self.tokenizer.encode_batch_fast(new, add_special_tokens=False)
@@ -158,69 +143,33 @@ class Words:
         return np.frombuffer(b"".join(map(self.known.__getitem__, words)), np.uint16)
 
 
-def _make(batch, words, recipe):
+def _shard(batch: list[Document], cached: CachedTokenizer, recipe: dict) -> dict[str, np.ndarray]:
     """The arrays of one shard."""
-    sep, unknown = (words.tokenizer.token_to_id(token) for token in ("[SEP]", "[UNK]"))
-    counts = {split: dict.fromkeys(COUNTS, 0) for split in SPLITS}
-    ids, held, seen, sources = {split: [] for split in SPLITS}, [], [], Counter()
-    for row in batch:
-        text, split = row["text"], SPLITS[2]
-        # Whole documents are held out: which ones does not depend on the sentences drawn.
-        if recipe["heldout"] is not None:
-            split = SPLITS[is_below(text, recipe["heldout"])]
-        if recipe["sample"] is not None and not (text := sampled(text, recipe["sample"])):
+    sep, unknown = (cached.tokenizer.token_to_id(token) for token in ("[SEP]", "[UNK]"))
+    counts = {split: Counter() for split in SPLITS}
+    ids, heldout, seen, sources = {split: [] for split in SPLITS}, [], [], Counter()
+    for document in batch:
+        split = "out-of-domain"
+        if recipe["heldout"] is not None:  # decided by the whole text, before sentences are drawn
+            split = "heldout" if in_share(document["text"], recipe["heldout"]) else "train"
+        text = sample_sentences(document["text"], recipe["sample"])
+        if not text:
             continue
         if split == "heldout":
-            blocks = row.get("blocks") or [{"text": line} for line in text.split("\n")]
-            held.append({"source": row["source"], "blocks": blocks})
+            blocks = document.get("blocks") or [{"text": line} for line in text.split("\n")]
+            heldout.append({"source": document["source"], "blocks": blocks})
         elif split == "train":
             seen += fingerprints(text)
-            sources[row["source"]] += len(text)
-        found = np.append(words.ids(text), np.uint16(sep))
-        ids[split].append(found)
-        count = counts[split]
-        count["documents"] += 1
-        count["words"] += len(text.split())
-        count["characters"] += len(text)
-        count["tokens"] += len(found)
-        count["unknown"] += int((found == unknown).sum())
-    rest = {"counts": counts, "heldout": held, "sources": sources, "sentences": len(seen)}
+            sources[document["source"]] += len(text)
+        row = np.append(cached.ids(text), np.uint16(sep))  # [T]
+        ids[split].append(row)
+        counts[split].update(
+            documents=1, words=len(text.split()), characters=len(text), tokens=len(row),
+            unknown=int((row == unknown).sum()),
+        )  # fmt: skip
+    rest = {"counts": counts, "heldout": heldout, "sources": sources, "sentences": len(seen)}
     return {
-        **{s: np.concatenate(found or [np.empty(0, np.uint16)]) for s, found in ids.items()},
+        **{s: np.concatenate(rows or [np.empty(0, np.uint16)]) for s, rows in ids.items()},
         "seen": np.unique(np.frombuffer(b"".join(seen), np.uint64)),
         "rest": np.frombuffer(json.dumps(rest).encode(), np.uint8),
     }
-
-
-def is_below(text, share, *, kind=b""):
-    """Whether a text is in a share of all texts: by its hash, so on any machine, at any time.
-
-    `kind` makes choices that are independent of each other.
-    """
-    digest = hashlib.blake2b(text.encode(), digest_size=8, person=kind).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
-
-
-def sampled(text, share):
-    """A text's lines with only the sentences whose hash is below the share; "" when none is."""
-    lines = (
-        " ".join(s for s in sentences(line) if is_below(s, share, kind=b"sentence"))
-        for line in text.splitlines()
-    )
-    return "\n".join(filter(None, lines))
-
-
-_OTHERS = bytes(c for c in range(128) if not chr(c).isalpha())
-
-
-def fingerprints(text):
-    """8 bytes per sentence, blind to case, digits and punctuation."""
-    found = []
-    for line in text.splitlines():
-        for sentence in sentences(line):
-            if sentence.isascii():  # the same as below, and several times as fast
-                letters = sentence.encode().lower().translate(None, _OTHERS)
-            else:
-                letters = letters_of(sentence).encode()
-            found.append(hashlib.blake2b(letters, digest_size=8).digest())
-    return found

@@ -1,34 +1,40 @@
-"""A WordPiece vocabulary, learned from text or read from a file."""
+"""Learns a WordPiece vocabulary from text, or takes one from a file or a pretrained tokenizer."""
 
 import json
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
-from tokenizers import (
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import WordPieceTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dwt.data.files import CorpusError
+from dwt.config.corpus import VocabularySettings
+from dwt.config.schema import Params
+from dwt.data.documents import CorpusError
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-VOCABULARY_CHARACTERS = 50_000_000  # a vocabulary is learned from at most this much training text
-
-
+LEARNED_FROM = 50_000_000  # a vocabulary is learned from the first characters of training text
 BERT_SIZE = 30_522  # tokens of bert-base-uncased
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking needs to know of a tokenizer."""
+    """Number of tokens and ids of the special ones: what masking and models need of a tokenizer.
+
+    Attributes
+    ----------
+    size : int
+        Number of tokens.
+    cls, sep, mask : int
+        Ids of [CLS], [SEP] and [MASK].
+    special : tuple of int
+        Ids of `SPECIAL_TOKENS`, in their order.
+    """
 
     size: int
     cls: int
@@ -36,20 +42,47 @@ class Vocabulary:
     mask: int
     special: tuple[int, ...]
 
+    @classmethod
+    def of(cls, tokenizer: Tokenizer) -> Self:
+        """The vocabulary of a tokenizer with BERT's special tokens."""
+        special = tuple(map(tokenizer.token_to_id, SPECIAL_TOKENS))
+        return cls(tokenizer.get_vocab_size(), special[2], special[3], special[4], special)
+
     @property
     def ordinary(self) -> np.ndarray:
-        """Ids that may be masked and may stand in for a masked token. [size - special]"""
+        """Ids that may be masked and may replace a masked token, `[size - len(special)]`."""
         return np.setdiff1d(np.arange(self.size), self.special)
 
 
-def make_tokenizer(settings, texts, *, root):
-    """A WordPiece tokenizer from a vocabulary file, or learned from training text.
+def vocabulary_size(params: Params) -> int:
+    """Number of tokens of a scale's vocabulary, before or after its corpus is built.
+
+    Before, it is the size that params.yaml asks for (a learned one may come out smaller), or that
+    of the vocabulary file. Where the tokenizer is not here, BERT's 30,522 are assumed, with a
+    warning.
+    """
+    if (built := params.path("data", "card.json")).is_file():
+        return json.loads(built.read_text())["vocabulary"]
+    settings = params.settings.corpus.vocabulary
+    if settings.size:
+        return settings.size
+    if settings.file and (file := params.root / settings.file).is_file():
+        return len(file.read_text(encoding="utf-8").splitlines())
+    missing = f"{settings.file or settings.pretrained} is not here"
+    warnings.warn(f"{missing}; {BERT_SIZE:,} tokens are assumed", stacklevel=2)
+    return BERT_SIZE
+
+
+def make_tokenizer(
+    settings: VocabularySettings | Mapping, texts: Callable[[], Iterator[str]], *, root: Path
+) -> Tokenizer:
+    """Learn a WordPiece tokenizer from training text, or make one of a given vocabulary.
 
     Parameters
     ----------
-    settings : dict
-        ``{file}``, one token per line; ``{pretrained}``, a folder or hub name of a tokenizer, for
-        its vocabulary; or ``{size, alphabet}``.
+    settings : VocabularySettings or mapping
+        ``{size, alphabet}``; ``{file}``, one token per line; or ``{pretrained}``, a folder or hub
+        name of a tokenizer, whose vocabulary is used.
     texts : callable
         Returns an iterator over the training documents each time it is called.
     root : Path
@@ -59,84 +92,65 @@ def make_tokenizer(settings, texts, *, root):
     ------
     CorpusError
         If the file is missing, is not UTF-8 or lacks a special token, if the tokenizer cannot be
-        reached or is no WordPiece, or if the size is too small.
+        loaded or is not a WordPiece, or if the size is too small.
     """
-    if "file" in settings:
-        tokens = _tokens_of_file(settings["file"], root)
-        return _given("file", settings["file"], tokens)
-    if "pretrained" in settings:
-        tokens = _tokens_of_pretrained(settings["pretrained"], root)
-        return _given("pretrained", settings["pretrained"], tokens)
-
-    # The trainer numbers characters as it meets them in a randomly ordered hash map, and merges of
-    # equal count are taken in that order. Handing it the characters, alone and as continuations,
-    # makes the vocabulary a function of the text.
-    normalizer = normalizers.BertNormalizer(lowercase=True)
-    written, characters = Counter(), Counter()
-    for document in _budgeted(texts()):
-        written.update(document)
-    for character, number in written.items():  # normalising goes character by character
-        for normal in normalizer.normalize_str(character):
-            characters[normal] += number
-    ranked = sorted((-n, c) for c, n in characters.items() if not c.isspace())
-    alphabet = [c for _, c in ranked[: settings["alphabet"]]]
-    needed = len(SPECIAL_TOKENS) + 2 * len(alphabet)
-    if settings["size"] <= needed:
-        raise CorpusError(
-            f"corpus.vocabulary.size: {settings['size']} leaves no room for words; with "
-            f"{len(alphabet)} characters, alone and as continuations, it must exceed {needed}"
+    settings = VocabularySettings.model_validate(settings)
+    if settings.size:
+        return _learn(settings.size, settings.alphabet, texts)
+    if settings.file:
+        where, read = f"corpus.vocabulary.file: {settings.file!r}", _tokens_of_file
+    else:
+        where, read = (
+            f"corpus.vocabulary.pretrained: {settings.pretrained!r}",
+            _tokens_of_pretrained,
         )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=settings["size"],
+    return _from_tokens(read(settings.file or settings.pretrained, root, where), where)
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
+    """Write the files that `transformers.AutoTokenizer.from_pretrained` reads."""
+    names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **names
+    )
+    fast.save_pretrained(directory)
+
+
+def _learn(size: int, alphabet_size: int, texts: Callable[[], Iterator[str]]) -> Tokenizer:
+    # The trainer numbers characters in the order of a randomly seeded hash map, and takes merges of
+    # equal count in that order. Handing it the characters, alone and as continuations, makes the
+    # vocabulary a function of the text.
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    raw: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for document in _first(texts()):
+        raw.update(document)
+    for character, number in raw.items():  # normalization goes character by character
+        for normal in normalizer.normalize_str(character):
+            counts[normal] += number
+    ranked = sorted((-n, c) for c, n in counts.items() if not c.isspace())
+    alphabet = [c for _, c in ranked[:alphabet_size]]
+    needed = len(SPECIAL_TOKENS) + 2 * len(alphabet)
+    if size <= needed:
+        raise CorpusError(
+            f"corpus.vocabulary.size: {size} leaves no room for words; with {len(alphabet)} "
+            f"characters, alone and as continuations, it must exceed {needed}"
+        )
+    trainer = WordPieceTrainer(
+        vocab_size=size,
         limit_alphabet=len(alphabet),
         initial_alphabet=alphabet,
         special_tokens=[*SPECIAL_TOKENS, *(f"##{c}" for c in sorted(alphabet))],
         show_progress=False,
     )
     learner = _wordpiece({"[UNK]": 0}, lowercase=True)
-    learner.train_from_iterator(_budgeted(texts()), trainer)
+    learner.train_from_iterator(_first(texts()), trainer)
     return _wordpiece(learner.get_vocab(with_added_tokens=True), lowercase=True)
 
 
-def _tokens_of_file(name, root):
-    if not (root / name).is_file():
-        raise CorpusError(f"corpus.vocabulary.file: {name} does not exist")
-    try:
-        return (root / name).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise CorpusError(f"corpus.vocabulary.file: {name} is not UTF-8") from None
-
-
-def _tokens_of_pretrained(name, root):
-    where = f"corpus.vocabulary.pretrained: {name!r}"
-    try:
-        found = AutoTokenizer.from_pretrained(root / name if (root / name).is_dir() else name)
-    except Exception as error:  # whatever the hub, the network or a damaged file raises
-        raise CorpusError(
-            f"{where} could not be loaded ({type(error).__name__}: {error}). Without a network, "
-            "give {file: vocab.txt}, one token per line"
-        ) from error
-    backend = getattr(found, "backend_tokenizer", None)
-    if not isinstance(getattr(backend, "model", None), models.WordPiece):
-        raise CorpusError(f"{where} is not a WordPiece tokenizer, as that of bert-base-uncased is")
-    return sorted(found.get_vocab(), key=found.get_vocab().get)
-
-
-def _given(key, name, tokens):
-    """The tokenizer of a vocabulary; of lower case unless that has capitals."""
-    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
-    if missing:
-        raise CorpusError(
-            f"corpus.vocabulary.{key}: {name} lacks {', '.join(missing)}; "
-            f"one token per line, {' '.join(SPECIAL_TOKENS)} among them"
-        )
-    cased = any(t != t.lower() for t in tokens if not t.startswith("["))
-    return _wordpiece({token: i for i, token in enumerate(tokens)}, lowercase=not cased)
-
-
-def _budgeted(texts):
-    """The first documents, `VOCABULARY_CHARACTERS` of them at most."""
-    left = VOCABULARY_CHARACTERS
+def _first(texts: Iterable[str]) -> Iterator[str]:
+    """The first documents, `LEARNED_FROM` characters or just above."""
+    left = LEARNED_FROM
     for text in texts:
         if left <= 0:
             return
@@ -144,7 +158,43 @@ def _budgeted(texts):
         yield text
 
 
-def _wordpiece(vocabulary, *, lowercase):
+def _tokens_of_file(name: str, root: Path, where: str) -> list[str]:
+    try:
+        return (root / name).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise CorpusError(f"{where} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise CorpusError(f"{where} is not UTF-8") from None
+
+
+def _tokens_of_pretrained(name: str, root: Path, where: str) -> list[str]:
+    try:
+        loaded = AutoTokenizer.from_pretrained(root / name if (root / name).is_dir() else name)
+    except Exception as error:  # whatever the hub, the network or a damaged file raises
+        raise CorpusError(
+            f"{where} could not be loaded ({type(error).__name__}: {error}). Without a network, "
+            "give {file: vocab.txt}, one token per line"
+        ) from error
+    backend = getattr(loaded, "backend_tokenizer", None)
+    if not isinstance(getattr(backend, "model", None), models.WordPiece):
+        raise CorpusError(f"{where} is not a WordPiece tokenizer, as that of bert-base-uncased is")
+    return sorted(loaded.get_vocab(), key=loaded.get_vocab().get)
+
+
+def _from_tokens(tokens: list[str], where: str) -> Tokenizer:
+    """The tokenizer of a vocabulary; it lower-cases text unless the vocabulary has capitals."""
+    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+    if missing:
+        raise CorpusError(
+            f"{where} lacks {', '.join(missing)}; the vocabulary must hold "
+            f"{' '.join(SPECIAL_TOKENS)}"
+        )
+    cased = any(t != t.lower() for t in tokens if not t.startswith("["))
+    return _wordpiece({token: i for i, token in enumerate(tokens)}, lowercase=not cased)
+
+
+def _wordpiece(vocabulary: dict[str, int], *, lowercase: bool) -> Tokenizer:
+    """A tokenizer as BERT's; it adds special tokens once the vocabulary has them."""
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -157,26 +207,3 @@ def _wordpiece(vocabulary, *, lowercase):
             special_tokens=[(t, vocabulary[t]) for t in ("[CLS]", "[SEP]")],
         )
     return tokenizer
-
-
-def save_tokenizer(tokenizer, directory):
-    """Write the files that `transformers.AutoTokenizer.from_pretrained` reads."""
-    names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **names
-    )
-    fast.save_pretrained(directory)
-
-
-def vocabulary_size(params):
-    """Of the corpus that is built, else as params.yaml asks: a learned one may come out smaller."""
-    if (built := params.path("data", "card.json")).is_file():
-        return json.loads(built.read_text())["vocabulary"]
-    asked = params.settings.corpus.vocabulary
-    if asked.size:
-        return asked.size
-    if asked.file and (file := params.root / asked.file).is_file():
-        return len(file.read_text(encoding="utf-8").splitlines())
-    said = f"{asked.file or asked.pretrained} is not here"
-    warnings.warn(f"{said}; {BERT_SIZE:,} tokens are assumed", stacklevel=2)
-    return BERT_SIZE

@@ -1,12 +1,14 @@
-"""Which of two sentences is real? Zero-shot minimal pairs made from held-out text."""
+"""Minimal pairs made from held-out text: a real sentence and a copy with one error."""
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from dwt.data.prose import sentences
+from dwt.data.corpus import Corpus
+from dwt.data.sentences import sentences
 
 PAIR_KINDS = ("word-swap", "function-word", "agreement")
 
@@ -34,12 +36,13 @@ _ABBREVIATIONS = frozenset("st mr mrs ms dr prof no vs etc al fig eq ca jr sr in
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*,?$")
 
 
-def minimal_pairs(corpus, *, kinds=PAIR_KINDS, pairs=400, seed=0):
-    """Real sentences, each with a copy that is wrong in one place.
+def minimal_pairs(
+    corpus: Corpus, *, kinds: Sequence[str] = PAIR_KINDS, pairs: int = 400, seed: int = 0
+) -> dict[str, list[tuple[str, str]]]:
+    """Make (real, wrong) sentence pairs of each kind; the wrong sentence has one error.
 
-    A model is right on a pair when it finds the real sentence likelier. Sentences have 6 to 14
-    words and occur nowhere in the training text. Words alone tell nothing: each is as frequent in
-    the wrong sentences as in the real ones.
+    Sentences have 6 to 14 words and do not occur in the training text. Every word is as frequent
+    in the wrong sentences as in the real ones, so word frequency does not separate them.
 
     Parameters
     ----------
@@ -48,50 +51,40 @@ def minimal_pairs(corpus, *, kinds=PAIR_KINDS, pairs=400, seed=0):
         "word-swap" (two neighbours exchanged), "function-word" (a determiner, preposition or
         auxiliary replaced by one of another class), "agreement" (is/are, this/these, ...).
     pairs : int
-        At most so many of each kind; fewer where the text has fewer.
+        Limit on the pairs of each kind.
     seed : int
         Draws the sentences and the places.
-
-    Returns
-    -------
-    dict of str to list of (str, str)
-        The real and the wrong sentence.
 
     Raises
     ------
     ValueError
-        For an unknown kind, or one that no held-out sentence allows.
+        If no held-out sentence allows a kind.
     """
-    for kind in kinds:
-        if kind not in _CORRUPTIONS:
-            raise ValueError(
-                f"{kind!r} is not a kind of minimal pair; choose from {', '.join(PAIR_KINDS)}"
-            )
     text = list(short_sentences(corpus.heldout()).text)
     made = {kind: draw_pairs(text, kind, pairs, seed) for kind in kinds}
-    for kind, found in made.items():
-        if not found:
+    for kind, of_kind in made.items():
+        if not of_kind:
             raise ValueError(
                 f"minimal pairs: none of kind {kind!r} in {len(text)} held-out sentences of 6 to "
-                "14 plain words; give more text, or a larger corpus.heldout (params.yaml)"
+                "14 plain words; add text or raise corpus.heldout (params.yaml)"
             )
     return made
 
 
-def short_sentences(heldout, *, shortest=6, longest=14):
-    """Plain whole sentences of the held-out text, none twice, none from training text.
+def short_sentences(heldout: pd.DataFrame) -> pd.DataFrame:
+    """Plain complete sentences of 6 to 14 words in the held-out text, without duplicates.
 
-    Columns document, text.
+    Sentences that occur in the training text are left out. Columns document, text.
     """
     rows = []
     heldout = heldout[heldout.unseen]
     for document, paragraph in zip(heldout.document, heldout.text, strict=True):
         for sentence in sentences(paragraph):
             words = sentence[:-1].split()
-            if not sentence.endswith(".") or not shortest <= len(words) <= longest:
+            if not sentence.endswith(".") or not 6 <= len(words) <= 14:
                 continue
             plain = words[0][0].isupper() and all(map(_WORD.match, words))
-            # Not cut off: "as explained in [1]." has lost its [1], "professor of St." is not over.
+            # Truncated: "as explained in [1]." without its [1]; "professor of St." continues.
             whole = words[-1].lower() not in FUNCTION_WORDS | _ABBREVIATIONS
             if plain and whole and sum(w[1:] != w[1:].lower() for w in words) < 2:
                 rows.append((document, sentence))
@@ -99,38 +92,37 @@ def short_sentences(heldout, *, shortest=6, longest=14):
     return rows.drop_duplicates("text", ignore_index=True)
 
 
-def draw_pairs(text, kind, pairs, seed):
-    """At most `pairs` sentences with one corruption of a kind each, [(real, wrong), ...].
+def draw_pairs(text: list[str], kind: str, pairs: int, seed: int) -> list[tuple[str, str]]:
+    """At most `pairs` (real, wrong) sentences of one kind.
 
-    A pair with b for a is followed by one with a for b, so all words are as frequent in the wrong
-    sentences as in the real ones.
+    A pair that replaces word a by b is followed by one that replaces b by a.
     """
     draw = np.random.default_rng([seed, PAIR_KINDS.index(kind)])
-    found = defaultdict(list)  # (old word, new word) -> pairs; a swap has no words
+    made = defaultdict(list)  # (old word, new word) -> pairs; () for swaps
     for i in draw.permutation(len(text)):
         words = text[i][:-1].split()
         options = []
         for place, wrong in _CORRUPTIONS[kind](words):
             key = (words[place].lower(), wrong[0].lower()) if len(wrong) == 1 else ()
-            lead = len(found[key]) - len(found[key[::-1]])
+            lead = len(made[key]) - len(made[key[::-1]])
             options.append((lead, draw.random(), key, place, wrong))
         if options:
             _, _, key, place, wrong = min(options)
             copy = " ".join(words[:place] + wrong + words[place + len(wrong) :]) + "."
-            found[key].append((text[i], copy))
+            made[key].append((text[i], copy))
     if kind == "word-swap":
-        return found[()][:pairs]
-    twos = [
+        return made[()][:pairs]
+    balanced = [
         two
-        for k in sorted(found)
+        for k in sorted(made)
         if k < k[::-1]
-        for two in zip(found[k], found[k[::-1]], strict=False)
+        for two in zip(made[k], made[k[::-1]], strict=False)
     ]
-    return [pair for i in draw.permutation(len(twos)) for pair in twos[i]][:pairs]
+    return [pair for i in draw.permutation(len(balanced)) for pair in balanced[i]][:pairs]
 
 
 def _swaps(words):
-    """Exchanges of two neighbours, one of them a function word whose place is fixed."""
+    """Swaps of two neighbours, one of them a function word that cannot move."""
     for i in range(1, len(words) - 1):
         first, second = words[i : i + 2]
         if not {first, second} & _STRICT or {first, second} & _MOVABLE or first == second:
@@ -148,7 +140,7 @@ _MOVABLE = frozenset(
 
 
 def _function_words(words):
-    """One function word replaced by one of another class, where that cannot be right."""
+    """Replacements of a function word by one of another class that cannot be grammatical."""
     articles, links = ["the", "a", "an", "this"], ["of", "in", "on", "for", "with", "by", "from"]
     verbs, modals = ["is", "are", "has"], ["be", "can", "will"]
     for i in range(1, len(words) - 1):
@@ -165,23 +157,17 @@ def _function_words(words):
 
 
 def _agreements(words):
-    """One verb or demonstrative in the wrong number."""
+    """Verbs and demonstratives changed to the wrong number."""
     for i, word in enumerate(words):
-        before, after = (
-            (words[i - 1].lower() if i else ""),
-            (words[i + 1].lower() if i + 1 < len(words) else ""),
-        )
+        before = words[i - 1].lower() if i else ""
+        after = words[i + 1].lower() if i + 1 < len(words) else ""
         wrong = NUMBER_PAIRS.get(word.lower())
         if wrong is None or before in {"data", "series", "none", "any", "to"} | AUXILIARIES:
             continue
         if word.lower() in ("this", "these"):
             if after not in FUNCTION_WORDS:  # "this should" and "these should" are both right
                 yield i, [wrong.capitalize() if i == 0 else wrong]
-        elif (
-            i > 0
-            and not before.endswith(",")
-            and not (word == "were" and "if" in map(str.lower, words))
-        ):
+        elif i and before[-1] != "," and not (word == "were" and "if" in map(str.lower, words)):
             yield i, [wrong]
 
 

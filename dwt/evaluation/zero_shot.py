@@ -1,79 +1,106 @@
-"""What does a model know without being taught a task? Pseudo-log-likelihoods, pairs and clozes."""
+"""Zero-shot scores of a masked-LM model: pseudo-log-likelihood, minimal pairs, cloze accuracy."""
+
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerFast as Tokenizer
 
+from dwt.data.corpus import Corpus
+from dwt.data.vocabulary import SPECIAL_TOKENS
 from dwt.evaluation.blimp import by_phenomenon
-from dwt.evaluation.heldout_tasks import TOKEN_CLASSES, token_classes
+from dwt.evaluation.minimal_pairs import FUNCTION_WORDS
 from dwt.training.models import logits_at
 from dwt.training.validation import heldout_batches
 
-# Per forward pass of the zero-shot scores: more leave the CPU's cache, fewer leave a GPU idle.
-TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65_536}
+# Of one forward pass: more do not fit a CPU's cache, fewer leave a GPU idle.
+TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65_536}
+TOKEN_CLASSES = (
+    "function word", "content word", "continuation piece", "number", "punctuation", "special",
+)  # fmt: skip
+Pair = tuple[str, str]  # (good, bad) sentence
 
 
 @torch.no_grad()
-def pseudo_log_likelihood(model, tokenizer, sentences, *, device="cpu"):
-    """Sum over a sentence's tokens of log p(token | all the others), nats.
+def pseudo_log_likelihood(
+    model: PreTrainedModel, tokenizer: Tokenizer, sentences: Sequence[str], *, device: str = "cpu"
+) -> np.ndarray:
+    """Sum of log p(token | all other tokens) over each sentence, in nats. [len(sentences)], float64
 
-    Each token is masked in turn (Salazar et al. 2020, Eq. 1); the score that BLiMP uses for
-    masked models.
-
-    Parameters
-    ----------
-    model : PreTrainedModel
-    tokenizer : PreTrainedTokenizerFast
-    sentences : sequence of str
-
-    Returns
-    -------
-    array of float64, [len(sentences)]
+    Each token is masked in turn (Salazar et al. 2020, Eq. 1).
     """
     model = model.to(device).eval()
     ids = [np.asarray(row) for row in tokenizer(list(sentences))["input_ids"]]
     scores = np.zeros(len(ids))
-    for length in sorted({len(row) for row in ids}):  # sentences of one length: nothing is padded
+    for length in sorted({len(row) for row in ids}):  # one length at a time needs no padding
         rows = [(i, p) for i, row in enumerate(ids) if len(row) == length
                 for p in range(1, length - 1)]  # fmt: skip
-        at_once = max(1, TOKENS_AT_ONCE[torch.device(device).type] // length)
-        for part in (rows[k : k + at_once] for k in range(0, len(rows), at_once)):
+        size = max(1, TOKENS_PER_BATCH[torch.device(device).type] // length)
+        for part in (rows[k : k + size] for k in range(0, len(rows), size)):
             sentence, place = np.array(part).T  # [R], [R]
             batch = np.stack([ids[i] for i in sentence])  # [R, L]
-            truth = torch.from_numpy(batch[np.arange(len(part)), place]).to(device)
+            targets = torch.from_numpy(batch[np.arange(len(part)), place]).to(device)
             batch[np.arange(len(part)), place] = tokenizer.mask_token_id
             logits = logits_at(
                 model, torch.from_numpy(batch).to(device), torch.tensor(place[:, None]).to(device)
             )
-            found = logits.float().log_softmax(-1).gather(1, truth[:, None])[:, 0]
-            np.add.at(scores, sentence, found.double().cpu().numpy())
+            log_p = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]  # [R]
+            np.add.at(scores, sentence, log_p.double().cpu().numpy())
     return scores
 
 
-def pairs_right(model, tokenizer, pairs, *, device="cpu"):
-    """1 for each (good, bad) pair in which the good sentence is the likelier, 0.5 for a tie."""
+def pair_scores(
+    model: PreTrainedModel, tokenizer: Tokenizer, pairs: Sequence[Pair], *, device: str = "cpu"
+) -> np.ndarray:
+    """1 for each (good, bad) pair whose good sentence is more likely, 0.5 for a tie."""
     good, bad = zip(*pairs, strict=True)
     scores = pseudo_log_likelihood(model, tokenizer, [*good, *bad], device=device)
     margin = scores[: len(good)] - scores[len(good) :]
     return (margin > 0) + 0.5 * (margin == 0)
 
 
-def minimal_pair_accuracy(model, tokenizer, pairs, *, device="cpu"):
-    """Share of (good, bad) pairs in which the good sentence is the likelier; a tie counts half."""
-    return float(pairs_right(model, tokenizer, pairs, device=device).mean())
-
-
-def blimp_accuracy(model, tokenizer, blimp, *, device="cpu"):
-    """Minimal-pair accuracy of BLiMP and of its phenomena, as `dwt.evaluation.blimp.by_phenomenon`.
-
-    The sentences of all sets are scored in one call: sets alone would fill no batch.
-    """
+def blimp_accuracy(
+    model: PreTrainedModel, tokenizer: Tokenizer, blimp: pd.DataFrame, *, device: str = "cpu"
+) -> dict[str, tuple[float, int]]:
+    """Accuracy on BLiMP and its phenomena; see `dwt.evaluation.blimp.by_phenomenon`."""
+    # One call for all sets: a single set would not fill a batch.
     pairs = list(zip(blimp.sentence_good, blimp.sentence_bad, strict=True))
-    return by_phenomenon(blimp, pairs_right(model, tokenizer, pairs, device=device))
+    return by_phenomenon(blimp, pair_scores(model, tokenizer, pairs, device=device))
+
+
+def token_classes(tokenizer: Tokenizer) -> np.ndarray:
+    """Class of every token of a vocabulary, one of `TOKEN_CLASSES`. [V]"""
+    classes = np.empty(len(tokenizer), dtype=object)
+    for token, i in tokenizer.get_vocab().items():
+        if token in SPECIAL_TOKENS:
+            classes[i] = "special"
+        elif token.startswith("##"):
+            classes[i] = "continuation piece"
+        elif token.lower() in FUNCTION_WORDS:
+            classes[i] = "function word"
+        elif token.isnumeric():
+            classes[i] = "number"
+        elif any(c.isalpha() for c in token):
+            classes[i] = "content word"
+        else:
+            classes[i] = "punctuation"
+    return classes
 
 
 @torch.no_grad()
-def cloze_accuracy(model, corpus, *, train, sequences, device="cpu"):
-    """Share of masked held-out tokens guessed right, by class of the true token.
+def cloze_accuracy(
+    model: PreTrainedModel, corpus: Corpus, *, train: dict, sequences: int, device: str = "cpu"
+) -> dict[str, tuple[float, int]]:
+    """Share of masked held-out tokens predicted right, by class of the true token.
+
+    Parameters
+    ----------
+    train : dict
+        The section `train` of the scale: batch, length, mask_rate.
+    sequences : int
+        How many held-out sequences to read.
 
     Returns
     -------
@@ -81,20 +108,19 @@ def cloze_accuracy(model, corpus, *, train, sequences, device="cpu"):
         Accuracy and number of masked tokens of each class that occurs.
     """
     model = model.to(device).eval()
-    tokens, vocabulary = corpus.tokens("heldout"), corpus.vocabulary
     classes = token_classes(corpus.tokenizer())
-    right, truth = [], []
-    for ids, positions, targets in heldout_batches(
-        tokens, vocabulary, sequences=sequences, train=train
+    correct, targets = [], []
+    for ids, positions, true in heldout_batches(
+        corpus.tokens("heldout"), corpus.vocabulary, sequences=sequences, train=train
     ):
-        guess = logits_at(
+        logits = logits_at(
             model, torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device)
-        ).argmax(-1)
-        truth.append(targets.ravel())
-        right.append(guess.cpu().numpy() == targets.ravel())
-    right, kind = np.concatenate(right), classes[np.concatenate(truth)]
+        )  # [B * M, V]
+        targets.append(true.ravel())
+        correct.append(logits.argmax(-1).cpu().numpy() == targets[-1])
+    correct, kind = np.concatenate(correct), classes[np.concatenate(targets)]
     return {
-        name: (float(right[kind == name].mean()), int((kind == name).sum()))
+        name: (float(correct[kind == name].mean()), int((kind == name).sum()))
         for name in TOKEN_CLASSES
         if (kind == name).any()
     }

@@ -1,166 +1,188 @@
-"""What does one arm of a scale take? Counted from its shapes; nothing is trained or downloaded.
+"""FLOPs, memory, disk and hours of a scale before it is run.
 
-`dwt.pipeline.cost_report` adds up and prints.
+`python -m dwt.pipeline.costs --scale paper --accelerator H200 --devices 8` prints them for one seed
+of every arm and in all. Nothing is trained or downloaded.
 """
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
 
-from dwt.config.params import resolve
-from dwt.data.vocabulary import Vocabulary, vocabulary_size
-from dwt.training.batches import masked_per_sequence
-from dwt.training.models import build_model, count_parameters, forward_flops
-from dwt.training.schedule import weight_at
+from dwt.config.params import ParamsError, load_params
+from dwt.config.schema import Params
+from dwt.pipeline.cost_model import arm_costs, cache_bytes, corpus_bytes
+from dwt.training.device import cores, set_threads
 
-# Examples to train on and to score, and WordPieces of one with [CLS] and [SEP] (at most 128): rows
-# of the hub's `glue`; lengths are means measured with the vocabulary of bert-base-uncased.
-GLUE = {
-    "cola": (8_551, 1_043, 11), "sst2": (67_349, 872, 13), "mrpc": (3_668, 408, 53),
-    "qqp": (363_846, 40_430, 30), "stsb": (5_749, 1_500, 28), "mnli": (392_702, 19_647, 39),
-    "qnli": (104_743, 5_463, 51), "rte": (2_490, 277, 67), "wnli": (635, 71, 37),
-}  # fmt: skip
-OFFLINE_TOKENS = 30  # of an example of the tasks made from held-out text
-SENTENCE_TOKENS = 15  # of a sentence of BLiMP, 4,096 pieces
-BLIMP_SETS, BLIMP_PAIRS, PAIR_KINDS = 67, 1000, 3
-SAVED = {  # bytes a layer keeps for the backward pass, per token: of its width, of its inner width
-    ("modernbert", "fp32"): (40, 16), ("modernbert", "bf16"): (24, 8),
-    ("distilbert", "fp32"): (32, 8), ("distilbert", "bf16"): (24, 4),
-    ("bert", "fp32"): (32, 8), ("bert", "bf16"): (24, 4),
-}  # fmt: skip
-COMPILED = 0.63  # share of these that compiled code keeps: 1.55 of 2.46 GB at the paper's shape
-CHARACTERS_PER_TOKEN = 4.4  # of WordPieces, Wikipedia (4.7) and novels (4.1)
+# Peak of dense matrix products in TFLOP/s by the makers' data sheets: bfloat16 with float32 sums,
+# and float32 without TF32.
+PEAK_TFLOPS = {
+    "H200": {"bf16": 989, "fp32": 67},
+    "H100": {"bf16": 989, "fp32": 67},
+    "A100": {"bf16": 312, "fp32": 19.5},
+    "L40S": {"bf16": 362, "fp32": 91.6},
+    "RTX-4090": {"bf16": 165, "fp32": 82.6},
+    "RTX-3090": {"bf16": 71, "fp32": 35.6},
+}
+# Model FLOPs utilisation. cpu: 0.55 to 0.78 of the best matrix product were measured
+# (benchmarks/README.md). gpu: uncompiled steps on an H200 reached 28 % (paper's shape) and 16 %
+# (gpu's) of its own matrix products at 783 TFLOP/s, so 22 % and 13 % of its peak
+# (results/benchmarks/h200.json); 25 % allows for compiled steps, which are not measured.
+MFU = {"cpu": 0.55, "gpu": 0.25}
+# Assumptions: six layers start about a thousand kernels per step, and one process per training run
+# and per evaluated arm has to start.
+STEP_SECONDS = {"cpu": 0.0, "gpu": 0.01}
+START_SECONDS = 15
 
 
-def costs_of(params):
-    """What every arm of the scale in hand will take, for one seed.
+def hours(
+    costs: pd.DataFrame, seeds: int, *, flops_per_second: float, kind: str, devices: int = 1
+) -> dict[str, float]:
+    """Hours of all runs at a reached rate (peak times MFU), one run at a time on each device.
 
-    Parameters
-    ----------
-    params : dwt.config.schema.Params
-
-    Returns
-    -------
-    DataFrame
-        One row per arm. parameters; steps; tokens; student_flops and teacher_flops, as run.json
-        will say them; watch_flops (held-out losses); evaluate_flops and evaluate_steps
-        (fine-tuning and zero-shot scores); memory, disk and cache in bytes.
+    `costs` is from `arm_costs`, `kind` is "gpu" or "cpu". "pre-training", "scoring" and "starting"
+    are device-hours. "total" is wall-clock time, at least the longest chain of a teacher, its
+    student and the scoring of all seeds of that student.
     """
-    size = vocabulary_size(params)
-    rows = pd.DataFrame([_arm(params, name, size) for name in params.names()]).set_index("arm")
-    return rows.astype({name: float for name in rows if name != "kind"})  # sums pass 2**63
-
-
-def _arm(params, name, size):
-    run = resolve(name, params.seeds[0], params)
-    train, shape = run.train, run.model
-    student = _model(run, run.layers, size)
-    trained = run.teacher_directory is not None  # a teacher that only counts costs next to nothing
-    teacher = _model(run, params.models[run.teacher].layers, size) if trained else None
-    masked = masked_per_sequence(train["length"], train["mask_rate"])
-    one = dict(length=train["length"], masked=masked)
-    each = {"batch": train["batch"], **one}
-    spoken = _steps_with_a_teacher(run)
-    read = train["steps"] // train["evaluate_every"] * train["evaluate_sequences"]
-    read += 2 * train["final_sequences"]
-    flops, steps = evaluation_cost(params, student.config)
-    parameters, silent = count_parameters(student), 0
-    if teacher is not None:
-        silent = 4 * count_parameters(teacher)
-    bf16 = train["precision"] == "bf16"
-    return {
-        "arm": name,
-        "kind": run.kind,
-        "parameters": parameters,
-        "steps": train["steps"],
-        "tokens": train["steps"] * train["batch"] * train["length"],
-        "student_flops": 3 * train["steps"] * forward_flops(student.config, **each),
-        "teacher_flops": spoken * forward_flops(teacher.config, **each) if trained else 0,
-        "watch_flops": forward_flops(student.config, batch=read, **one),
-        "evaluate_flops": flops,
-        "evaluate_steps": steps,
-        # AdamW: weights, gradients and two moments, four bytes each; the teacher has weights only.
-        "memory": 16 * parameters + silent + _working_bytes(run, size),
-        "disk": _run_bytes(run, parameters, size),
-        "resume": 12 * parameters,
-        "cache": trained * spoken * train["batch"] * masked * shape["width"] * (2 if bf16 else 4),
+    floor = STEP_SECONDS[kind]
+    train_flops = costs.student_flops + costs.teacher_flops + costs.heldout_flops
+    train = (train_flops / flops_per_second).clip(lower=floor * costs.steps)
+    score = (costs.evaluate_flops / flops_per_second).clip(lower=floor * costs.evaluate_steps)
+    parts = {
+        "pre-training": seeds * train.sum(),
+        "scoring": seeds * (score.sum() + score["scratch"]),  # once more with random weights
+        "starting": START_SECONDS * (seeds * len(costs) + len(costs) + 1),
     }
+    longest = train.groupby(costs.kind).max()  # of a teacher, and of a student if there is one
+    chain = longest.sum() + seeds * score.max()
+    total = max(sum(parts.values()) / devices, chain)
+    return {name: seconds / 3600 for name, seconds in {**parts, "total": total}.items()}
 
 
-def _model(run, layers, size):
-    """The model without its weights."""
-    vocabulary = Vocabulary(size, 2, 3, 4, (0, 1, 2, 3, 4))
-    with torch.device("meta"):
-        return build_model(
-            run.model, layers=layers, vocabulary=vocabulary, max_length=run.train["length"]
+def measure_cpu(precision: str, threads: int | str) -> float:
+    """FLOPs per second of a large matrix product on this CPU."""
+    set_threads(threads)
+    a = torch.randn(2048, 2048, dtype=torch.bfloat16 if precision == "bf16" else None)
+    best = math.inf
+    for _ in range(3):
+        started = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - started)
+    return 2 * 2048**3 / best
+
+
+def report(
+    params: Params, *, peak: float, mfu: float, name: str, kind: str, devices: int = 1
+) -> str:
+    """The costs of the current scale as Markdown, on devices with a peak in FLOPs per second."""
+    costs, seeds, train = arm_costs(params), len(params.seeds), params.settings.train
+    every = seeds * costs.sum(numeric_only=True)
+    time_ = hours(costs, seeds, flops_per_second=peak * mfu, kind=kind, devices=devices)
+    table = pd.DataFrame({
+        "parameters, M": (costs.parameters / 1e6).map("{:.2f}".format),
+        "student, PFLOP": (costs.student_flops / 1e15).map(_number),
+        "teacher, PFLOP": (costs.teacher_flops / 1e15).map(_number),
+        "scoring, PFLOP": (costs.evaluate_flops / 1e15).map(_number),
+        "memory, GB": (costs.memory / 1e9).map(_number),
+        "disk, GB": (costs.disk / 1e9).map(_number),
+    })  # fmt: skip
+    table.index.name = "one seed of"
+    tokens, states = corpus_bytes(params), cache_bytes(costs, params)
+    cached = min(states, params.cache.limit_gb * 1e9) if params.cache.teacher == "auto" else 0
+    checkpoints = costs.checkpoint.max() * devices
+    disk = every.disk + cached + checkpoints + (tokens or 0)
+    flops = {
+        "students": every.student_flops, "teachers": every.teacher_flops,
+        "held-out losses": every.heldout_flops, "scoring": every.evaluate_flops,
+    }  # fmt: skip
+    lines = [
+        f"Scale {params.scale}: {len(costs)} models x {seeds} seeds = {seeds * len(costs)} runs of "
+        f"{train.steps:,} steps x {train.batch} sequences x {train.length} tokens = "
+        f"{_number(costs.tokens.iloc[0] / 1e6)} million tokens each, {train.precision}.",
+        "",
+        *_markdown(table),
+        "",
+        "PFLOP in all: "
+        + ", ".join(f"{part} {_number(n / 1e15)}" for part, n in flops.items())
+        + f"; fine-tuning takes {every.evaluate_steps:,.0f} steps.",
+        f"Disk in GB: {_number(disk / 1e9)}; runs {_number(every.disk / 1e9)}, token ids "
+        f"{'unknown until they are made' if tokens is None else _number(tokens / 1e9)}, teacher "
+        f"cache {_number(cached / 1e9)} (without its limit {_number(states / 1e9)}), checkpoints "
+        f"{_number(checkpoints / 1e9)}.",
+        f"Time: {_number(time_['total'])} h on {devices} x {name} at {mfu:.0%} MFU of "
+        f"{_number(peak / 1e12)} TFLOP/s; device-hours: pre-training "
+        f"{_number(time_['pre-training'])}, scoring {_number(time_['scoring'])}, starting "
+        f"processes {_number(time_['starting'])}.",
+    ]
+    if kind == "gpu":
+        lines.append(
+            f"Assumed: {mfu:.0%} MFU, at least {STEP_SECONDS['gpu'] * 1e3:.0f} ms per step, "
+            f"{START_SECONDS} s per process. Measured: 22% MFU at the paper's shape and 13% at "
+            "that of gpu, uncompiled on an H200 (results/benchmarks/h200.json)."
         )
+    return "\n".join(lines)
 
 
-def _steps_with_a_teacher(run):
-    """Steps at which the soft loss has a weight."""
-    steps = run.train["steps"]
-    if not isinstance(run.soft_weight, dict):
-        return steps if run.teacher and run.soft_weight else 0
-    return sum(weight_at(run.soft_weight, step / steps) > 0 for step in range(steps))
+def _number(x: float) -> str:
+    """Three digits, no exponent."""
+    return f"{x:,.0f}" if abs(x) >= 100 else f"{float(f'{x:.3g}'):.10f}".rstrip("0").rstrip(".")
 
 
-def _working_bytes(run, size):
-    """Beyond weights, gradients and optimizer: activations kept, and what the loss works in."""
-    train, shape = run.train, run.model
-    wide, inner = SAVED[shape["family"], train["precision"]]
-    wide += 2 if shape["dropout"] else 0  # two masks of a byte each
-    tokens = train["batch"] // train["accumulate"] * train["length"]
-    layers = run.layers * tokens * (wide * shape["width"] + inner * shape["intermediate"])
-    if train["compile"] != "off":
-        layers *= COMPILED
-    # The layer whose gradient is being taken: its inner activations, again, and their gradient.
-    layers += 2 * tokens * shape["intermediate"] * (2 if train["precision"] == "bf16" else 4)
-    # `linear_dwt_loss`, float32: a chunk of logits and probabilities, of the teacher's too; the
-    # output layer's gradient as it is made, in backward and summed. bf16: as on a GPU.
-    rows = 2048 if train["precision"] == "bf16" else min(512, max(128, shape["width"]))
-    return layers + 4 * size * ((3 if run.teacher else 2) * rows + 3 * shape["width"])
+def _markdown(frame: pd.DataFrame) -> Iterator[str]:
+    """Lines of a table, all columns but the index aligned to the right."""
+    yield f"| {' | '.join([frame.index.name, *frame])} |"
+    yield f"|---|{'---:|' * frame.shape[1]}"
+    for row in frame.itertuples():
+        yield f"| {' | '.join(row)} |"
 
 
-def _run_bytes(run, parameters, size):
-    """A finished run: weights, those of the checkpoints that stay, tokenizer, rows."""
-    train = run.train
-    weights = 4 * parameters * (1 + len({round(k * train["steps"]) for k in train["keep"]}))
-    return weights + 25 * size + 190 * (train["steps"] // train["log_every"]) + 12_000
+def _arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m dwt.pipeline.costs", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--scale", help="by default the scale named in params.yaml")
+    parser.add_argument(
+        "--accelerator", choices=[*PEAK_TFLOPS, "cpu"], default="cpu",
+        help="cpu, the default, is this machine, measured by a matrix product",
+    )  # fmt: skip
+    parser.add_argument("--mfu", type=float, help="share of the peak that is reached, in (0, 1]")
+    parser.add_argument("--devices", type=int, help="runs at once, one on each device")
+    given = parser.parse_args(argv)
+    for key, limit in (("mfu", 1), ("devices", math.inf)):
+        value = getattr(given, key)
+        if value is not None and not 0 < value <= limit:
+            parser.error(f"--{key}: {value} is out of range")
+    return given
 
 
-def evaluation_cost(params, config):
-    """Operations and optimizer steps to score one model: fine-tuning, then zero-shot.
-
-    Of a GLUE task the whole is assumed, at most `evaluate.examples` to train on where that is set,
-    and of BLiMP's sets all.
-    """
-    asked = params.settings.evaluate
-    early = asked.tasks if asked.checkpoints is True else asked.checkpoints or []
-    flops = steps = 0
-    for task in asked.tasks:
-        examples, scored, length = GLUE.get(
-            task, (asked.examples, 3 * (asked.examples or 0), OFFLINE_TOKENS)
-        )
-        examples = min(examples, asked.examples or examples)
-        forward = forward_flops(config, batch=1, length=length, masked=0)
-        weights = 1 + (task in early) * len(params.settings.train.keep)
-        times = asked.seeds * len(asked.learning_rate) * weights
-        flops += times * sum(forward * (3 * n * examples + scored) for n in asked.epochs)
-        steps += times * sum(n * -(-examples // asked.batch) for n in asked.epochs)
-    of_blimp = BLIMP_SETS * (asked.blimp_pairs or BLIMP_PAIRS) if asked.blimp else 0
-    sentences = 2 * (asked.pairs * PAIR_KINDS + of_blimp)
-    n = SENTENCE_TOKENS  # read once for each, that one masked; [CLS] and [SEP] beside them
-    return flops + forward_flops(config, batch=sentences * n, length=n + 2, masked=1), steps
-
-
-def corpus_bytes(params):
-    """Of the token ids: those built, else by `limit_mb`, else unknown (None)."""
-    if (folder := params.path("data")).is_dir():
-        return sum(file.stat().st_size for file in folder.iterdir())
-    limit = params.settings.corpus.limit_mb
-    return limit and 2e6 * limit / CHARACTERS_PER_TOKEN
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the report that the command line asks for."""
+    given = _arguments(argv)
+    try:
+        params = load_params()
+        if given.scale and given.scale not in params.scales:
+            raise ParamsError(
+                f"--scale: '{given.scale}' is not in params.yaml; choose one of "
+                f"{', '.join(params.scales)}"
+            )
+        params = params.model_copy(update={"scale": given.scale or params.scale})
+        train, kind, devices = params.settings.train, "gpu", given.devices or 1
+        if (name := given.accelerator) != "cpu":
+            peak = PEAK_TFLOPS[name][train.precision] * 1e12
+        else:
+            kind, threads = "cpu", train.threads
+            name = f"{cores() if threads == 'auto' else threads} core(s) of this machine"
+            devices = given.devices or (1 if threads == "auto" else max(1, cores() // threads))
+            peak = measure_cpu(train.precision, threads)
+        mfu = given.mfu or MFU[kind]
+        print(report(params, peak=peak, mfu=mfu, name=name, kind=kind, devices=devices))
+    except ParamsError as error:
+        sys.exit(str(error))
 
 
-def cache_bytes(costs, params):
-    """States of each teacher that speaks, once for all its students."""
-    each = {params.arms[arm].teacher: costs.cache[arm] for arm in params.arms if costs.cache[arm]}
-    return len(params.seeds) * sum(each.values())
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
-"""Which part of a notebook can change a result? Only that part is what a stage depends on.
+"""Cleaned copies of the notebooks, which DVC stages depend on, and the provenance line of each.
 
-Saving a notebook in JupyterLab changes outputs, counts and metadata; if stages read that file,
-a look at a figure would retrain the study. `python -m dwt.pipeline.notebooks` copies what matters.
+Saving a notebook in JupyterLab changes outputs, counts and metadata. If stages read that file,
+saving would retrain the study; they read the copies of `python -m dwt.pipeline.notebooks` instead.
 """
 
 import platform
@@ -10,14 +10,16 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from dwt.config.params import load_params
+from dwt.config.schema import Params
 
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
-def clean(notebook):
-    """Cells and their tags only: no outputs, counts, ids or other metadata.
+def clean(notebook: Any) -> Any:
+    """A copy with cells and their tags only: no outputs, counts, ids or other metadata.
 
     Parameters
     ----------
@@ -26,41 +28,50 @@ def clean(notebook):
     Returns
     -------
     nbformat.NotebookNode
-        A new one, of format 4.4, which has no cell ids.
+        Of format 4.4, which has no cell ids.
     """
-    import nbformat  # here, as it takes a second, and every stage imports this module
+    import nbformat  # here, as it takes a second, and every notebook imports this module
 
     cells = []
     for cell in notebook.cells:
-        kept = {"cell_type": cell.cell_type, "source": cell.source, "metadata": {}}
+        copy = {"cell_type": cell.cell_type, "source": cell.source, "metadata": {}}
         if tags := cell.metadata.get("tags"):
-            kept["metadata"] = {"tags": list(tags)}
+            copy["metadata"] = {"tags": list(tags)}
         if cell.cell_type == "code":
-            kept |= {"outputs": [], "execution_count": None}
-        cells.append(kept)
+            copy |= {"outputs": [], "execution_count": None}
+        cells.append(copy)
     return nbformat.from_dict(
         {"nbformat": 4, "nbformat_minor": 4, "metadata": {"kernelspec": KERNEL}, "cells": cells}
     )
 
 
-def clean_all(source, target):
-    """Write the cleaned copy of every notebook of folder `source` into folder `target`, emptied."""
+def clean_all(source: Path, target: Path | None = None) -> None:
+    """Clean the notebooks of a folder in place, or into `target`, which is emptied first.
+
+    Copies have no number in their names: 04-teacher-quality.ipynb -> teacher-quality.ipynb.
+
+    Raises
+    ------
+    SystemExit
+        Naming a file that is not a notebook; nothing is written then.
+    """
     import nbformat
 
-    target = Path(target)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for path in sorted(Path(source).glob("*.ipynb")):
+    cleaned = {}
+    for path in sorted(source.glob("*.ipynb")):
         try:
-            notebook = nbformat.read(path, as_version=4)
+            cleaned[path] = clean(nbformat.read(path, as_version=4))
         except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
             raise SystemExit(f"{path}: not a notebook ({error})") from None
-        # 04-teacher-quality.ipynb -> teacher-quality.ipynb: stages call it by its name.
-        nbformat.write(clean(notebook), target / path.name.partition("-")[2])
+    if target:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+    for path, notebook in cleaned.items():
+        nbformat.write(notebook, target / path.name.partition("-")[2] if target else path)
 
 
-def revision(root) -> str:
-    """What git calls the state of a folder's files."""
+def revision(root: Path) -> str:
+    """The git revision of a folder, with "-dirty" after uncommitted changes."""
     describe = ["git", "describe", "--always", "--dirty"]
     try:
         git = subprocess.run(describe, cwd=root, capture_output=True, text=True)
@@ -69,8 +80,8 @@ def revision(root) -> str:
     return git.stdout.strip() or "not a git checkout"
 
 
-def provenance(params):
-    """Where a notebook's numbers come from, as Markdown: revision, versions, device, runs."""
+def provenance(params: Params) -> str:
+    """Revision, scale, number of runs, versions and device, as one Markdown line."""
     import torch  # here, as it takes two seconds, and cleaning notebooks does not need it
 
     names = ("torch", "transformers", "numpy", "pandas")
@@ -83,7 +94,7 @@ def provenance(params):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m dwt.pipeline.notebooks SOURCE_FOLDER TARGET_FOLDER")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m dwt.pipeline.notebooks FOLDER [FOLDER_FOR_COPIES]")
     load_params()  # the first stage refuses a bad params.yaml before anything is built
-    clean_all(sys.argv[1], sys.argv[2])
+    clean_all(*map(Path, sys.argv[1:]))

@@ -1,18 +1,17 @@
-"""How does the study run on all cores? DVC runs one stage at a time; most here are independent.
+"""Runs independent DVC stages side by side, one per free core.
 
-`python -m dwt.pipeline.stages [evidence] [JOBS]` runs ready stages side by side, each by `dvc repro
+`python -m dwt.pipeline.stages [extended] [JOBS]` runs what is out of date, each stage by `dvc repro
 --single-item`; a plain `dvc repro` then finds everything up to date. The numbers are those of `dvc
 repro` alone: a run uses the same number of threads however many run beside it.
 """
 
-import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import networkx as nx
@@ -20,19 +19,17 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from dwt.config.params import ParamsError, load_params, resolve
+from dwt.config.schema import Params
+from dwt.pipeline.extended import write_stages
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
 PROGRESS = "to go"  # how `dwt.data.progress` ends its lines
-FAILED = re.compile(r"^ERROR: failed to reproduce '(.+?)'", re.M)  # DVC's word on a stage
-TRAINING = re.compile(r"(?:.*:)?(?:more-)?(?:standalone|student)@(.+)")  # <scale>-<arm>
-FILES = {"study": "dvc.yaml", "evidence": "evidence/dvc.yaml"}  # the pipelines
-COPIES = ("source", "corpus-code", "training-code", "evaluation-code")  # take no time
-KEPT = "What is finished is kept: mend this and start again."
+FAILED = re.compile(r"^ERROR: failed to reproduce ", re.M)  # DVC's own line, after the stage's
 
 
-def default_jobs(threads):
-    """As many as find `threads` cores each, at most 8; one if a run fills GPU or processor."""
+def default_jobs(threads: int | str) -> int:
+    """One per `threads` cores, at most 8; 1 if a run fills the GPU or the processor."""
     import torch  # here, as it takes two seconds, and there may be nothing to run
 
     if torch.cuda.is_available() or threads == "auto":
@@ -41,54 +38,40 @@ def default_jobs(threads):
     return max(1, min(8, len(cores) // threads))
 
 
-def stages_to_run(file="dvc.yaml"):
-    """The stages of one pipeline and what each waits for, as a graph."""
-    with Repo(".") as repo:
-        graph = nx.DiGraph()
-        mine = {stage for stage in repo.index.graph if stage.path_in_repo == file}
-        graph.add_nodes_from(stage.addressing for stage in mine)
-        for stage, needed in repo.index.graph.edges:
-            if {stage, needed} <= mine:
-                graph.add_edge(needed.addressing, stage.addressing)
-    return graph
+def stages_to_run(files: Iterable[str] = ("dvc.yaml",)) -> nx.DiGraph:
+    """Stages of these files that are out of date, and those after them; edges run downstream."""
+    graph, changed = nx.DiGraph(), set()
+    with Repo(".") as repo, repo.lock:
+        stages = [s for s in repo.index.graph if s.path_in_repo in files]
+        for stage in stages:
+            graph.add_node(stage.addressing)
+            needed = [s for s in repo.index.graph.successors(stage) if s.path_in_repo in files]
+            if any(str(dep).endswith("/tables") for dep in stage.deps):
+                needed += [s for s in stages if not s.outs]  # tables of the extended grid
+            graph.add_edges_from((s.addressing, stage.addressing) for s in needed)
+            if stage.changed():
+                changed.add(stage.addressing)
+    return graph.subgraph(changed.union(*(nx.descendants(graph, name) for name in changed)))
 
 
-def is_up_to_date(file="dvc.yaml"):
-    """True when `dvc repro` would run nothing of a pipeline."""
-    dry = subprocess.run([*DVC, "repro", "--dry", file], capture_output=True, text=True)
-    return dry.returncode == 0 and "Running stage" not in dry.stdout
+def lengths(graph: nx.DiGraph, *, params: Params) -> dict[str, float]:
+    """Length of each stage: 1, and for a training run its steps x layers relative to `scratch`.
 
-
-def lengths(graph, *, params, pipeline):
-    """Length of each stage, in runs of `scratch`, the student trained alone.
-
-    Parameters
-    ----------
-    graph : networkx.DiGraph
-        From `stages_to_run`.
-    params : dwt.config.schema.Params
-    pipeline : {"study", "evidence"}
-
-    Returns
-    -------
-    dict of str to float
-        The stage's training runs by steps x layers (what a teacher takes is not counted), and 1 for
-        starting and for all else.
+    What a teacher computes is not counted.
     """
-    usual, work = resolve("scratch", 0, params), Counter()
-    for arm, seed in params.runs_of(pipeline):
+    scratch, work = resolve("scratch", 0, params), {}
+    for arm, seed in params.runs_of("study") + params.runs_of("extended"):
         run = resolve(arm, seed, params)
-        share = run.train["steps"] * run.layers / (usual.train["steps"] * usual.layers)
-        work[f"{params.scale}-{arm}"] += share
-    training = {name: TRAINING.fullmatch(name) for name in graph}
-    return {name: 1 + (work[found[1]] if found else 0) for name, found in training.items()}
+        share = run.train["steps"] * run.layers / (scratch.train["steps"] * scratch.layers)
+        work[f"{run.kind}@{run.scale}-{arm}-{seed}"] = share
+    return {name: 1 + work.get(name.rpartition(":")[2], 0) for name in graph}
 
 
-def run_all(graph, *, jobs, length=None):
-    """Run the stages of a graph, each after those it waits for; start none after a failure.
+def run_all(graph: nx.DiGraph, *, jobs: int, length: dict[str, float] | None = None) -> str | None:
+    """Run the stages of a graph, each after those before it; start none after a failure.
 
-    Of the stages that are ready, the one whose chain of stages to come is the longest starts first,
-    so that no core is left idle at the end by one long stage or chain.
+    Of the stages that are ready, the one with the longest chain of stages after it starts first, so
+    that no core is idle at the end because of one long stage or chain.
 
     Parameters
     ----------
@@ -105,11 +88,10 @@ def run_all(graph, *, jobs, length=None):
         The stage that failed first, and why.
     """
     length = length or dict.fromkeys(graph, 1)
-    behind = {}  # length of the longest chain that starts here
+    chain = {}  # length of the longest chain that starts here
     for name in reversed(list(nx.topological_sort(graph))):
-        rest = max((behind[after] for after in graph.successors(name)), default=0)
-        behind[name] = length[name] + rest
-    order = sorted(graph, key=lambda name: (-behind[name], name))
+        chain[name] = length[name] + max((chain[s] for s in graph.successors(name)), default=0)
+    order = sorted(graph, key=lambda name: (-chain[name], name))
     waiting = {name: set(graph.predecessors(name)) for name in order}
     failed, running = None, {}
     with ThreadPoolExecutor(jobs) as pool:
@@ -130,125 +112,118 @@ def run_all(graph, *, jobs, length=None):
 
 
 def _run(name):
-    """Run one stage; why it failed, or None. All it said is passed on if it fails."""
+    """Run one stage; why it failed, or None. Its whole output is printed if it fails."""
     while True:
-        said = []
-        with _dvc("repro", "--single-item", name) as stage:
+        lines = []
+        command = [*DVC, "repro", "--single-item", name]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, text=True, **pipes) as stage:
             for line in stage.stdout:
-                said.append(line)
+                lines.append(line)
                 if line.startswith("Running stage"):
                     print(f"{name}: started", flush=True)
                 elif line.rstrip().endswith(PROGRESS):
                     print(line, end="", flush=True)
-        if not (stage.returncode and any(BUSY in line for line in said)):
+        if not (stage.returncode and any(BUSY in line for line in lines)):
             break
-        print(f"{name}: another stage holds what it needs, trying again", flush=True)
+        print(f"{name}: another stage has locked a file, trying again", flush=True)
         time.sleep(1)
     if not stage.returncode:
         return None
-    print(*said, sep="", flush=True)
-    return cause("".join(said))
+    print(*lines, sep="", flush=True)
+    return cause("".join(lines))
 
 
-def run_in_turn(file="dvc.yaml"):
-    """A plain `dvc repro`, passed on line by line; which stage failed and why, or None."""
-    said = []
-    with _dvc("repro", file) as stages:
-        for line in stages.stdout:
-            said.append(line)
-            print(line, end="", flush=True)
-    if not stages.returncode:
-        return None
-    said = "".join(said)
-    name = FAILED.search(said)
-    return f"stage {name[1]} failed: {cause(said)}" if name else cause(said)
-
-
-def _dvc(*command):
-    return subprocess.Popen(
-        [*DVC, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def cause(said):
+def cause(output: str) -> str:
     """The error in a failed stage's output: the last `SomeError: message`, else the last line.
 
-    papermill prints the notebook's traceback and DVC the command after it, so that the one
-    sentence a person needs stands far above the end.
+    papermill prints the notebook's traceback and DVC the command after it, so the error itself is
+    far above the end.
     """
-    said = re.sub(r"\x1b\[[0-9;]*m", "", FAILED.split(said)[0]).strip()
-    errors = [*re.finditer(r"^[\w.]*(Error|Exception): \S", said, re.M)]
+    output = re.sub(r"\x1b\[[0-9;]*m", "", FAILED.split(output)[0]).strip()
+    errors = [*re.finditer(r"^[\w.]*(Error|Exception): \S", output, re.M)]
     if not errors:
-        return said.rpartition("\n")[2]
-    return said[errors[-1].start() :].partition("\n\n")[0].strip()
+        return output.rpartition("\n")[2]
+    return output[errors[-1].start() :].partition("\n\n")[0].strip()
 
 
-def cache_report(params):
-    """What the teachers' cache did for the students, as one line; None where it was not used."""
-    found = []
-    for arm, seed in itertools.product(params.arms, params.seeds):
+def cache_report(params: Params) -> str | None:
+    """One line on the use of the teacher cache; None where it was not used."""
+    reports = []
+    for arm, seed in params.runs_of("study"):
         file = resolve(arm, seed, params).directory / "run.json"
         report = json.loads(file.read_text())["teacher_cache"] if file.is_file() else None
-        found += [report] if report else []
-    steps = sum(r["hits"] + r["misses"] for r in found)
-    if not steps:
+        reports += [report] if report else []
+    total = {key: sum(r[key] for r in reports) for key in (reports[0] if reports else ())}
+    if not reports or not (steps := total["hits"] + total["misses"]):
         return None
-    hits, size = (sum(r[key] for r in found) for key in ("hits", "bytes_written"))
-    saved = sum(r["seconds_saved"] for r in found)
     return (
-        f"Teacher cache: {hits:,} of {steps:,} steps read from it ({100 * hits / steps:.0f} %), "
-        f"{size / 1e9:.2f} GB written, about {saved:.0f} s of computing saved."
+        f"Teacher cache: {total['hits']:,} of {steps:,} steps read from it "
+        f"({100 * total['hits'] / steps:.0f} %), {total['bytes_written'] / 1e9:.2f} GB written, "
+        f"about {total['seconds_saved']:.0f} s of computing saved."
     )
 
 
-def say_answer(params):
-    """Print the study's answer, where its figures are, and what the teachers' cache spared."""
-    print("\n" + params.path("results", "answer.md").read_text(encoding="utf-8"))
-    print(
-        "Tables and figures:", *sorted(map(str, params.path("results").glob("*.svg"))), sep="\n  "
-    )
+def print_answer(params: Params) -> None:
+    """Print the study's answer, the paths of its figures and the use of the teacher cache."""
+    results = params.path("results")
+    print("\n" + (results / "summary" / "answer.md").read_text(encoding="utf-8"))
+    figures = sorted(str(path.relative_to(params.root)) for path in results.glob("*/*.svg"))
+    print("Tables and figures:", *figures, sep="\n  ")
     if report := cache_report(params):
         print(report)
 
 
-def jobs_from(words):
-    """The number of stages at once that a command line asks for, or None."""
+def jobs_from(words: list[str]) -> int | None:
+    """The number of stages at once, from the words of a command line; None without any."""
     given = " ".join(words)
-    if not given:
-        return None
-    if not re.fullmatch("0*[1-9][0-9]*", given):
+    if given and not re.fullmatch("0*[1-9][0-9]*", given):
         print(f"JOBS: {given!r} is not a whole number of at least 1", file=sys.stderr)
         sys.exit(2)
-    return int(given)
+    return int(given) if given else None
 
 
-def main():
+def run_stale(params: Params, *, extended: bool = False, jobs: int | None = None) -> str | None:
+    """Run all that is out of date, with `extended` also the extended grid.
+
+    Returns
+    -------
+    str or None
+        The stage that failed, and why.
+    """
+    files = ["dvc.yaml"]
+    if extended:
+        files.append(str(write_stages(params)))
+    graph = stages_to_run(files)
+    # Saving a notebook changes the stage `notebooks`, but seldom the copies that all others read.
+    if "notebooks" in graph:
+        if why := _run("notebooks"):
+            return f"stage notebooks failed: {why}"
+        graph = stages_to_run(files)
+    if not graph:
+        print("Everything is up to date: nothing to run.")
+        return None
+    jobs = jobs or default_jobs(params.settings.train.threads)
+    return run_all(graph, jobs=jobs, length=lengths(graph, params=params))
+
+
+def main() -> None:
+    """The command line: `[extended] [JOBS]`."""
     words = sys.argv[1:]
-    pipeline = words.pop(0) if words[:1] == ["evidence"] else "study"
-    jobs, file = jobs_from(words), FILES[pipeline]
+    extended = words[:1] == ["extended"]
+    jobs = jobs_from(words[extended:])
     try:
         params = load_params()
-        graph = stages_to_run(file)
-    except ParamsError as fault:
-        sys.exit(str(fault))
-    except DvcException as fault:  # its reader is stricter than ours: no "4:1" within braces
-        sys.exit(": ".join(str(part) for part in (fault, fault.__cause__) if part))
-    # The copies without comments and outputs first: if they are as they were, there may be nothing
-    # else to do.
-    subprocess.run([*DVC, "repro", *COPIES], stdout=subprocess.DEVNULL)
-    if is_up_to_date(file):
-        print("Everything is up to date: nothing to run.")
-    else:
-        jobs = jobs or default_jobs(params.settings.train.threads)
-        length = lengths(graph, params=params, pipeline=pipeline)
-        failed = run_all(graph, jobs=jobs, length=length) if jobs > 1 else run_in_turn(file)
-        if failed:
-            print(f"\n{KEPT}", flush=True)
-            sys.exit(failed)
-    if pipeline == "study":
-        say_answer(params)
-    else:
-        print(params.path("results", "evidence", "answer.md").read_text(encoding="utf-8"))
+        os.chdir(params.root)
+        failed = run_stale(params, extended=extended, jobs=jobs)
+    except ParamsError as error:
+        sys.exit(str(error))
+    except DvcException as error:  # its YAML reader is stricter than ours: no "4:1" within braces
+        sys.exit(": ".join(str(part) for part in (error, error.__cause__) if part))
+    if failed:
+        print("\nFix the error and rerun; finished stages are kept.", flush=True)
+        sys.exit(failed)
+    print_answer(params)
 
 
 if __name__ == "__main__":

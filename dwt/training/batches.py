@@ -1,7 +1,7 @@
-"""Which tokens does step k of seed s see, and which of them are masked?
+"""Batches of sequences with masked tokens.
 
-Both are pure functions of (token stream, seed, step): there is no state to save, any step can
-be drawn again alone, and several processes that split a batch see the same one.
+Order and masks are pure functions of (token stream, seed, step): there is no state to save, any
+step can be drawn again by itself, and several processes can split the same batch.
 """
 
 from functools import lru_cache
@@ -9,35 +9,44 @@ from typing import NamedTuple
 
 import numpy as np
 
-ORDER, MASKS = 0, 1  # the two uses of a seed draw from unrelated random streams
+from dwt.data.vocabulary import Vocabulary
+
+# Each use of a seed has a random stream of its own.
+ORDER, MASKS, DROPOUT, SHUFFLE = range(4)
 
 
 class Batch(NamedTuple):
     """B sequences of L tokens with M masked positions each."""
 
-    input_ids: np.ndarray  # [B, L] int64, what the models read
+    input_ids: np.ndarray  # [B, L] int64, with [MASK] and random tokens
     positions: np.ndarray  # [B, M] int64, ascending within a row
     targets: np.ndarray  # [B, M] int64, the true tokens there
 
 
-def masked_per_sequence(length, mask_rate):
+def dropout_seed(seed: int, step: int) -> int:
+    """Seed of the dropout of one step, so that a resumed run draws the same."""
+    return int(np.random.SeedSequence([DROPOUT, seed, step]).generate_state(1)[0])
+
+
+def masked_per_sequence(length: int, mask_rate: float) -> int:
     """Masked positions in each sequence: round(rate x length), at least one."""
     return max(1, round(mask_rate * length))
 
 
-def sequences_in(tokens, length):
-    """Whole sequences that a stream of tokens fills, [CLS] and a last [SEP] added to each."""
+def sequences_in(tokens: np.ndarray, length: int) -> int:
+    """Whole sequences that a stream of tokens fills; `length` counts the added [CLS] and [SEP]."""
     return len(tokens) // (length - 2)
 
 
 @lru_cache(maxsize=4)
-def _order(seed, epoch, n):
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng([ORDER, seed, epoch]).permutation(n)
 
 
 def batch_at(
-    tokens, vocabulary, *, seed, step, batch, length, mask_rate, rank=0, world=1, shuffle=True
-):
+    tokens: np.ndarray, vocabulary: Vocabulary, *, seed: int, step: int, batch: int, length: int,
+    mask_rate: float, rank: int = 0, world: int = 1, shuffle: bool = True,
+) -> Batch:  # fmt: skip
     """The batch of one optimizer step.
 
     Parameters
@@ -56,10 +65,6 @@ def batch_at(
         This process takes rows ``rank::world`` of the global batch.
     shuffle : bool
         False reads the stream in order, as evaluation does.
-
-    Returns
-    -------
-    Batch
 
     Raises
     ------

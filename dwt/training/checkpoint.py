@@ -5,9 +5,14 @@ import os
 import platform
 import shutil
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dwt.config.files import atomic_path
 
 HISTORY = [
     "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
@@ -16,25 +21,26 @@ HISTORY = [
 ]  # fmt: skip
 
 
-def save_state(folder, state):
-    """Write folder/state.pt; the old one stays until the new one is whole and on the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "state.partial"
-    with partial.open("wb") as file:
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write folder/state.pt atomically; it is on the disk before it replaces the previous one."""
+    with atomic_path(folder / "state.pt") as partial, partial.open("wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, folder / "state.pt")
 
 
-def load_state(folder, device):
-    """What `save_state` wrote last, or None."""
+def load_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """The state that `save_state` wrote last, or None."""
     file = folder / "state.pt"
     return torch.load(file, map_location=device, weights_only=True) if file.is_file() else None
 
 
-def save_run(directory, record, *, model, tokenizer, rows, timing, state):
-    """Write a finished run in the place of an older one, then drop what resuming needed.
+def save_run(
+    directory: Path, record: dict[str, Any], *, model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], timing: list[dict[str, Any]],
+    state: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a finished run, replacing an older one, then delete the state it resumed from.
 
     Parameters
     ----------
@@ -42,12 +48,11 @@ def save_run(directory, record, *, model, tokenizer, rows, timing, state):
     record : dict
         For run.json; thread count and versions are added.
     model, tokenizer
-        As `from_pretrained` loads them.
+        Saved for `from_pretrained`.
     rows, timing : list of dict
-        For history.csv, which is the same whenever and however often the run was stopped, and
-        for timing.csv, which is not.
+        For history.csv, which does not depend on interruptions, and for timing.csv, which does.
     state : Path
-        The folder of `save_state`; checkpoints under ``kept/`` move into the run.
+        The folder of `save_state`; what lies in its ``checkpoints/`` moves into the run.
 
     Returns
     -------
@@ -69,8 +74,8 @@ def save_run(directory, record, *, model, tokenizer, rows, timing, state):
     )
     pd.DataFrame(timing).to_csv(partial / "timing.csv", index=False)
     (partial / "run.json").write_text(json.dumps(record, indent=1))
-    if (state / "kept").is_dir():
-        for checkpoint in (state / "kept").iterdir():
+    if (state / "checkpoints").is_dir():
+        for checkpoint in (state / "checkpoints").iterdir():
             shutil.copytree(checkpoint, partial / checkpoint.name)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
@@ -78,8 +83,8 @@ def save_run(directory, record, *, model, tokenizer, rows, timing, state):
     return record
 
 
-def load_finished_run(directory, run_digest):
-    """The content of run.json if the folder holds the run that was asked for, else None."""
+def load_finished_run(directory: Path, run_digest: str) -> dict[str, Any] | None:
+    """The content of run.json if the folder holds the run of this digest, else None."""
     file = directory / "run.json"
     if file.is_file() and (record := json.loads(file.read_text()))["digest"] == run_digest:
         return record

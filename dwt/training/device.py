@@ -1,49 +1,53 @@
-"""What can this machine do, and which of it pays?"""
+"""The machine's threads, compiler and accelerator, and batches that are drawn in advance."""
 
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import joblib
+import numpy as np
 import torch
 
-# Floating-point operations of a run from which on compiling one of its models pays. At the laptop
-# scale, on a 2.6 GHz server processor, compiling the six-layer student takes 25 to 35 s once and
-# about 4 s in every later run, which finds the code on disk, and saves 3 to 4 s per 10^12
-# operations (`compiling` in results/benchmarks/cpu.json); smaller models compile faster in
-# proportion. The CUDA value is a guess: a minute of compiling against a tenth of the time at 10^14
-# operations per second.
+# FLOPs of a run from which on compiling one of its models pays. At the laptop scale, on a 2.6 GHz
+# server processor, compiling the six-layer student takes 25 to 35 s once and about 4 s in every
+# later run, which finds the code on disk, and saves 3 to 4 s per 10^12 FLOPs (`compiling` in
+# results/benchmarks/cpu.json); smaller models compile faster in proportion. The CUDA value is an
+# assumption: a minute of compiling against a tenth of the time at 10^14 FLOP/s.
 COMPILING_PAYS = {"cpu": 5e11, "cuda": 5e16}
 
+T = TypeVar("T")
 
-def cores():
+
+def cores() -> int:
     """Physical cores this process may use; a container's share counts, not the machine's."""
     return joblib.cpu_count(only_physical_cores=True)
 
 
-def set_threads(threads):
+def set_threads(threads: int | str) -> None:
     """Set PyTorch's CPU threads: a number, or "auto" for `cores`."""
-    torch.set_num_threads(cores() if threads == "auto" else threads)
+    torch.set_num_threads(cores() if threads == "auto" else int(threads))
 
 
-def has_compiler(device):
-    """Whether `torch.compile` finds what it needs to build code for a device."""
-    found = any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
-    return found and (device == "cpu" or importlib.util.find_spec("triton") is not None)
+def has_compiler(device: str) -> bool:
+    """Whether `torch.compile` finds what it needs to build code for a device type."""
+    cxx = any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+    return cxx and (device == "cpu" or importlib.util.find_spec("triton") is not None)
 
 
-def should_compile(setting, *, flops, device):
+def should_compile(setting: str, *, flops: float, device: str) -> bool:
     """Whether to compile a model.
 
-    Depends on the settings and on there being a compiler, never on a stopwatch: compiled code
-    rounds differently, and two runs of one study must agree.
+    Decided by settings and compiler alone, never by timing: compiled code rounds differently, and
+    two runs of one study must agree.
 
     Parameters
     ----------
     setting : {"auto", "on", "off"}
         `train.compile`; "auto" compiles where `flops` make it pay.
-    flops : int
+    flops : float
         Of this model in the whole run.
     device : {"cpu", "cuda"}
     """
@@ -52,20 +56,20 @@ def should_compile(setting, *, flops, device):
     return setting == "on" and flops > 0
 
 
-def ahead(draw, first, last):
-    """Yield (step, draw(step)) of each step, the next one drawn by another thread meanwhile."""
+def prefetch(draw: Callable[[int], T], first: int, last: int) -> Iterator[tuple[int, T]]:
+    """Yield (step, draw(step)) for each step; a thread draws the next one in the meantime."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(draw, first)
+        upcoming = pool.submit(draw, first)
         for step in range(first, last):
-            drawn = coming.result()
+            drawn = upcoming.result()
             if step + 1 < last:
-                coming = pool.submit(draw, step + 1)
+                upcoming = pool.submit(draw, step + 1)
             yield step, drawn
 
 
-def to_device(array, device):
-    """A NumPy array as a tensor on a device; on CUDA by a copy that nobody waits for."""
-    tensor = torch.from_numpy(array) if not isinstance(array, torch.Tensor) else array
+def to_device(array: np.ndarray | torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """An array as a tensor on a device; to CUDA by an asynchronous copy from pinned memory."""
+    tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(array)
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

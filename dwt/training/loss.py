@@ -1,4 +1,4 @@
-"""What does a student of a weak teacher minimise?
+"""The objective of distillation from a weak teacher.
 
 L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
 """
@@ -8,27 +8,29 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
 class DWTLoss(NamedTuple):
     """`total` is weighted, `hard` and `soft` are not; all scalars, nats per masked token.
 
-    `ratio` and `cosine` are the effective weight, where it was asked for: the size of the weighted
+    `ratio` and `cosine` are the effective weight, where it was measured: the norm of the weighted
     soft gradient at the logits over that of the weighted hard one, and the cosine between them.
-    "1 versus 4" means nothing across codebases (temperature, reductions differ); these do.
+    Unlike the weights themselves they compare across codebases (temperature, reductions differ).
     """
 
-    total: torch.Tensor
-    hard: torch.Tensor
-    soft: torch.Tensor
-    ratio: torch.Tensor | None = None
-    cosine: torch.Tensor | None = None
+    total: Tensor
+    hard: Tensor
+    soft: Tensor
+    ratio: Tensor | None = None
+    cosine: Tensor | None = None
 
 
 def dwt_loss(
-    student_logits, teacher_logits, targets, *, hard_weight=1.0, soft_weight=1.0, temperature=1.0
-):
+    student_logits: Tensor, teacher_logits: Tensor | None, targets: Tensor, *,
+    hard_weight: float = 1.0, soft_weight: float = 1.0, temperature: float = 1.0,
+) -> DWTLoss:  # fmt: skip
     """The objective of distillation from a weak teacher, over masked positions.
 
     Parameters
@@ -80,14 +82,14 @@ def dwt_loss(
 
 
 class _LinearDWT(torch.autograd.Function):
-    """The objective from hidden states, with its gradients made in the forward pass."""
+    """The objective from hidden states, with its gradients computed in the forward pass."""
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, teacher, targets, settings):
         hard_weight, soft_weight, tau, chunk_size, values, measure = settings
         n, real = len(targets), _float(hidden[:0]).dtype
         # dL/dlogits = a_h (p - y) + a_s tau (p_tau - q) = scale (eta (p - y) + kappa (p_tau - q)),
-        # with eta + kappa = 1, and the scale is left to the small products that come after.
+        # with eta + kappa = 1; the scale is applied to the small products afterwards.
         if teacher is None:
             soft_weight = 0.0
         scale = hard_weight + soft_weight * tau
@@ -97,19 +99,19 @@ class _LinearDWT(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=real)
         d_bias = None if bias is None else torch.zeros_like(bias, dtype=real)
-        # All chunks share memory: on a CPU, new memory costs as much as what is computed in it.
+        # All chunks share memory: on a CPU, allocating it costs as much as computing in it.
         size = (min(n, chunk_size), len(weight))
         needed = 2 + (teacher is not None) + (tau != 1)
-        room = [hidden.new_empty(size, dtype=real) for _ in range(needed)]
+        buffers = [hidden.new_empty(size, dtype=real) for _ in range(needed)]
         for start in range(0, n, chunk_size):
             part = slice(start, start + chunk_size)
             y = targets[part]
             rows = torch.arange(len(y), device=y.device)
-            z, p, *others = (r[: len(y)] for r in room)  # [C, V] each; z is the teacher's at first
+            z, p, *others = (b[: len(y)] for b in buffers)  # [C, V]; z: first the teacher's
             p_tau = others.pop() if tau != 1 else p
             if teacher is not None:
                 q = others.pop()
-                _softmax_of(teacher[0][part], *teacher[1:], tau, logits=z, out=q)
+                _softmax_of(teacher[0][part], teacher[1], teacher[2], tau, logits=z, out=q)
                 if values:
                     soft = soft + (_dot(q, z) - _log_sum(z, q).sum())  # sum of q log q
             _softmax_of(hidden[part], head, bias, 1, logits=z, out=p)
@@ -141,7 +143,7 @@ class _LinearDWT(torch.autograd.Function):
         each = scale / n
         d_hidden.mul_(each)
         d_weight = d_weight.mul_(each).to(weight.dtype)
-        d_bias = None if bias is None else d_bias.mul_(each).to(bias.dtype)
+        d_bias = None if d_bias is None else d_bias.mul_(each).to(bias.dtype)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         hard, soft = (x / n if values else x + math.nan for x in (hard, soft * tau**2))
         ratio = soft_weight * tau * ss.sqrt() / (hard_weight * hh.sqrt())  # inf where a_h is 0
@@ -158,7 +160,7 @@ class _LinearDWT(torch.autograd.Function):
 
 
 def _softmax_of(hidden, weight, bias, tau, *, logits, out):
-    """softmax((W h + b) / tau), with the logits over tau left in `logits`; all [C, V]."""
+    """softmax((W h + b) / tau) into `out`, logits over tau into `logits`; both [C, V]."""
     if hidden.dtype == logits.dtype:
         torch.mm(hidden, weight.T, out=logits)
     else:
@@ -180,18 +182,21 @@ def _log_sum(logits, p):
 
 
 def linear_dwt_loss(
-    student_hidden, student_head, teacher_hidden, teacher_head, targets, *, hard_weight=1.0,
-    soft_weight=1.0, temperature=1.0, chunk_size=None, values=True, measure=False,
-):  # fmt: skip
+    student_hidden: Tensor, student_head: nn.Linear, teacher_hidden: Tensor | None,
+    teacher_head: nn.Linear | None, targets: Tensor, *, hard_weight: float = 1.0,
+    soft_weight: float = 1.0, temperature: float = 1.0, chunk_size: int | None = None,
+    values: bool = True, measure: bool = False,
+) -> DWTLoss:  # fmt: skip
     """`dwt_loss` from hidden states, without holding all logits at once.
 
     Output layer, both losses and their gradients are computed chunk by chunk in the forward
     pass, so that nothing larger than [chunk_size, V] exists and the backward pass is a scaling.
+    Only ``total`` has a gradient. Raises as `dwt_loss` does.
 
     Parameters
     ----------
     student_hidden : Tensor, [N, D]
-        What the student's output layer reads; see `dwt.training.models.hidden_at`.
+        Input of the student's output layer; see `dwt.training.models.hidden_at`.
     student_head : torch.nn.Linear
         Weight [V, D], bias [V] or None.
     teacher_hidden, teacher_head : Tensor [N, D_t] and torch.nn.Linear, or None and None
@@ -203,24 +208,16 @@ def linear_dwt_loss(
         Rows of logits held at a time. Each chunk reads and writes a gradient of [V, D], so by
         default D rows, but 128 to 512; 2,048 on CUDA, where small products are slow.
     values : bool
-        False leaves the losses without a value (not a number) and spares six passes over the
-        logits; the gradients are the same. Between two lines of a log nobody reads the values.
+        False returns NaN for the losses and saves six passes over the logits; the gradients are
+        the same. For steps that are not logged.
     measure : bool
-        Whether to return the effective weight, too: three more passes over the logits.
-
-    Returns
-    -------
-    DWTLoss
-        Only ``total`` has a gradient.
-
-    Raises
-    ------
-    ValueError
-        As `dwt_loss`.
+        Whether to return the effective weight as well: three more passes over the logits.
     """
     _check(hard_weight, soft_weight, temperature)
+    if (teacher_hidden is None) != (teacher_head is None):
+        raise ValueError("give teacher_hidden and teacher_head, or neither")
     teacher = None
-    if teacher_hidden is not None:
+    if teacher_hidden is not None and teacher_head is not None:
         if len(teacher_head.weight) != len(student_head.weight):
             raise ValueError(
                 f"student and teacher have {len(student_head.weight)} and "
@@ -230,8 +227,8 @@ def linear_dwt_loss(
         teacher = [None if x is None else x.detach() for x in parts]
         teacher[1] = teacher[1].to(teacher_hidden.dtype)
     measure = measure and teacher is not None
-    usual = 2048 if student_hidden.is_cuda else min(512, max(128, student_hidden.shape[1]))
-    chunk_size = chunk_size or usual
+    default = 2048 if student_hidden.is_cuda else min(512, max(128, student_hidden.shape[1]))
+    chunk_size = chunk_size or default
     settings = (hard_weight, soft_weight, temperature, chunk_size, values, measure)
     loss = _LinearDWT.apply(
         student_hidden, student_head.weight, student_head.bias, teacher, targets, settings

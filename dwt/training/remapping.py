@@ -1,30 +1,32 @@
-"""How does a larger student start from a smaller teacher's weights?"""
+"""Parameter remapping: a larger student starts from the weights of a smaller teacher."""
 
 import re
 
 import torch
+from transformers import PreTrainedModel
 
-LAYER = re.compile(r"^(.*?\.(?:layers|layer)\.)(\d+)(\..*)$")  # encoder blocks, all families
+from dwt.training.families import family_of
 
 
 @torch.no_grad()
-def remap(teacher, student, *, depth="repeat-last"):
+def remap(
+    teacher: PreTrainedModel, student: PreTrainedModel, *, depth: str = "repeat-last"
+) -> dict[str, str | None]:
     """Fill the student, in place, from the teacher's weights.
 
     ``repeat-last`` is parameter remapping of Lee et al. 2023 (section 3.3, after FNA, Fang et al.
     2020): student layer i is teacher layer ``min(i, L_t - 1)``. Embeddings, final norm and
-    head are copied as they are.
+    head are copied unchanged.
 
     Parameters
     ----------
     teacher, student : PreTrainedModel
         Of one family, width and vocabulary; the student at least as deep.
-    depth : str
-        "repeat-last".
+    depth : {"repeat-last"}
 
     Returns
     -------
-    dict of str to (str or None)
+    dict
         For each tensor of the student, the teacher's tensor it was copied from; None where the
         teacher has none (ModernBERT's first layer has no attention norm, so a student layer
         copied from it keeps its own initial one).
@@ -47,11 +49,15 @@ def remap(teacher, student, *, depth="repeat-last"):
             f"the student ({student.config.num_hidden_layers} layers) is smaller than its "
             f"teacher ({last + 1} layers); remapping only enlarges"
         )
+    layers = family_of(student.config.model_type).layers
+    in_layer = re.compile(rf"({re.escape(layers)}\.)(\d+)(\..*)")
     source = teacher.state_dict()
-    copied = {}
+    copied: dict[str, str | None] = {}
     pairs = []
     for name, tensor in student.state_dict().items():
-        origin = LAYER.sub(lambda m: f"{m[1]}{min(int(m[2]), last)}{m[3]}", name)
+        origin = name
+        if match := in_layer.fullmatch(name):
+            origin = f"{match[1]}{min(int(match[2]), last)}{match[3]}"
         copied[name] = origin if origin in source else None
         if origin not in source:
             continue
@@ -61,6 +67,6 @@ def remap(teacher, student, *, depth="repeat-last"):
                 "remapping needs one width and one vocabulary"
             )
         pairs.append((tensor, source[origin]))
-    for tensor, value in pairs:  # after every check: an error leaves the student as it was
+    for tensor, value in pairs:  # after every check: an error leaves the student unchanged
         tensor.copy_(value)
     return copied

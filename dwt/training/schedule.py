@@ -1,14 +1,16 @@
-"""How strongly does the teacher speak at this point of training?"""
+"""Schedules: the soft-loss weight and the learning rate at a point of training."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
-def weight_at(spec, progress, gap=1.0):
+def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0) -> float:
     """Soft-loss weight at a point of training.
 
     Parameters
     ----------
-    spec : float or dict
+    spec : float or mapping
         A constant, or ``{"from": 4, "to": 1, "shape": "linear", "until": 1.0}``: moves from
         ``from`` at progress 0 to ``to`` at progress ``until`` and stays there. ``shape`` is
         linear, cosine, exponential (geometric), step (jumps at ``until``), or adaptive: from
@@ -16,7 +18,7 @@ def weight_at(spec, progress, gap=1.0):
     progress : float
         Fraction of the run that is done, in [0, 1].
     gap : float
-        Share that is left of the gap between student and teacher; see `gap_left`.
+        Remaining share of the gap between student and teacher; see `gap_left`.
 
     Raises
     ------
@@ -25,7 +27,7 @@ def weight_at(spec, progress, gap=1.0):
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"progress must be in [0, 1], found {progress}")
-    if not isinstance(spec, dict):
+    if not isinstance(spec, Mapping):
         return float(spec)
     start, end, shape = spec["from"], spec["to"], spec.get("shape", "linear")
     if shape == "adaptive":
@@ -44,18 +46,25 @@ def weight_at(spec, progress, gap=1.0):
     )
 
 
-def gap_left(student, teacher):
-    """Share of the first gap between student and teacher that is left, in [0, 1].
+def gap_left(student: Sequence[float], teacher: float) -> float:
+    """Share of the initial gap between student and teacher that remains, in [0, 1].
 
-    It never rises: a student that has overtaken its teacher is not taught by it again, however
-    its next evaluation comes out.
+    It never rises: once a student has overtaken its teacher the gap stays 0, whatever its next
+    evaluation gives.
 
     Parameters
     ----------
     student : sequence of float
-        Its held-out losses so far, in order; the first is that of the student as it starts.
+        Its held-out losses so far, in order; the first is that of the student before training.
     teacher : float
         The teacher's loss on the same text with the same masks.
     """
     first = student[0] - teacher
     return min(max(0.0, loss - teacher) / first for loss in student) if first > 0 else 0.0
+
+
+def learning_rate_at(train: Mapping[str, Any], step: int) -> float:
+    """Linear warm-up over the first `warmup` of the steps, then linear decay to 0."""
+    rise = max(1, round(train["warmup"] * train["steps"]))
+    part = min((step + 1) / rise, (train["steps"] - step) / max(1, train["steps"] - rise))
+    return train["learning_rate"] * part

@@ -1,7 +1,7 @@
-"""What did the teacher say at step k? Computed once, read by every student of its seed.
+"""Disk cache of a teacher's hidden states, computed once and read by every student of its seed.
 
 Batches and masks are functions of (seed, step), so the teacher's last hidden states at the masked
-positions can be kept: its logits are one product away, and none of its layers runs again.
+positions can be stored: its logits are one product away, and none of its layers runs again.
 """
 
 import hashlib
@@ -9,22 +9,33 @@ import os
 import shutil
 import time
 import warnings
-from collections import namedtuple
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
-SPAN = 50  # steps per file
-IN_USE = 600.0  # seconds since a folder was last read or written for which it is not evicted
+from dwt.config.files import atomic_path
 
-Report = namedtuple("Report", "hits misses bytes_read bytes_written seconds_saved")
+STEPS_PER_FILE = 50
+EVICT_AFTER_S = 600.0  # a folder read or written within so many seconds is not evicted
+
+
+class CacheReport(NamedTuple):
+    """Use of the cache by one run; `seconds_saved` is of the teacher's forward passes."""
+
+    hits: int
+    misses: int
+    bytes_read: int
+    bytes_written: int
+    seconds_saved: float
 
 
 class TeacherCache:
-    """Hidden states of one teacher on the batches of one seed, in files of `SPAN` steps.
+    """Hidden states of one teacher on the batches of one seed, `STEPS_PER_FILE` steps per file.
 
     Parameters
     ----------
@@ -38,63 +49,68 @@ class TeacherCache:
         [N, D_t] of one step.
     dtype : torch.dtype
     limit_bytes : float
-        Of all that `root` holds. What does not fit is not kept; folders that nobody has used
-        for ten minutes make room first.
+        Of all that `root` holds. Folders that have not been used for `EVICT_AFTER_S` are evicted
+        to make room; what still does not fit is not stored.
 
     Notes
     -----
-    A file that is cut short, altered or made for another key is reported, dropped and made anew.
-    Where nothing can be written a warning says so once, and training goes on without. Several
-    processes may share a folder: files appear whole or not at all.
+    A file that is truncated, altered or made for another key is reported, deleted and made anew.
+    If nothing can be written there is one warning, and training continues without. Several
+    processes may share a folder: writes are atomic.
     """
 
-    def __init__(self, root, *, key, steps, shape, dtype, limit_bytes):
+    def __init__(
+        self, root: str | Path, *, key: str, steps: int, shape: tuple[int, ...],
+        dtype: torch.dtype, limit_bytes: float,
+    ) -> None:  # fmt: skip
         self.root, self.folder, self.key = Path(root), Path(root) / key, key
         self.steps, self.shape, self.dtype, self.limit = steps, tuple(shape), dtype, limit_bytes
-        self.span_start, self.span = None, None  # what `get` reads from: [K, N, D_t] or None
-        self.fresh, self.fresh_start = [], None  # what `put` collects
-        self.seconds = 0.0  # one forward pass of the teacher, as measured by whoever made the file
+        self.loaded_start: int | None = None
+        self.loaded: Tensor | None = None  # the file that `get` reads from, [K, N, D_t]
+        self.pending_start: int | None = None
+        self.pending: list[Tensor] = []  # states of the file that `put` collects, [N, D_t] each
+        self.seconds = 0.0  # one forward pass of the teacher, measured when the file was made
         self.hits = self.misses = self.read = self.written = 0
         self.writable = True
 
-    def get(self, step):
+    def get(self, step: int) -> Tensor | None:
         """The states of one step, `[N, D_t]` on CPU, or None."""
-        start = step - step % SPAN
-        if start != self.span_start:
-            self.span_start, self.span = start, self._read(start)
-        if self.span is None:
+        start = step - step % STEPS_PER_FILE
+        if start != self.loaded_start:
+            self.loaded_start, self.loaded = start, self._read(start)
+        if self.loaded is None:
             self.misses += 1
             return None
         self.hits += 1
-        return self.span[step - start]
+        return self.loaded[step - start]
 
-    def put(self, step, hidden, *, seconds):
-        """Keep the states of a step that `get` did not have; `seconds` is what they cost."""
-        start = step - step % SPAN
+    def put(self, step: int, hidden: Tensor, *, seconds: float) -> None:
+        """Store the states of a step; `seconds` is the time of the teacher's forward pass."""
+        start = step - step % STEPS_PER_FILE
         if step == start:
-            keep = self.writable and self._make_room(hidden.nbytes * self._length(start))
-            self.fresh, self.fresh_start = [], start if keep else None
-        # A file holds all steps from its first: after a gap (a run taken up in the middle, steps
-        # without a soft loss) the rest of the span is not kept.
-        if start == self.fresh_start and step - start == len(self.fresh):
-            self.fresh.append(hidden)
-            if len(self.fresh) == self._length(start):
+            fits = self.writable and self._make_room(hidden.nbytes * self._length(start))
+            self.pending, self.pending_start = [], start if fits else None
+        # A file holds all steps from its first: after a gap (a run resumed in the middle, steps
+        # without a soft loss) the remaining steps of the file are not stored.
+        if start == self.pending_start and step - start == len(self.pending):
+            self.pending.append(hidden)
+            if len(self.pending) == self._length(start):
                 self._write(start, seconds)
-                self.fresh, self.fresh_start = [], None
+                self.pending, self.pending_start = [], None
 
-    def report(self):
-        """Report: hits, misses, bytes read and written, seconds of the teacher's work saved."""
-        return Report(
+    def report(self) -> CacheReport:
+        """Hits, misses, bytes and seconds so far."""
+        return CacheReport(
             self.hits, self.misses, self.read, self.written, round(self.hits * self.seconds, 1)
         )
 
-    def _length(self, start):
-        return min(SPAN, self.steps - start)
+    def _length(self, start: int) -> int:
+        return min(STEPS_PER_FILE, self.steps - start)
 
-    def _file(self, start):
+    def _file(self, start: int) -> Path:
         return self.folder / f"{start:08d}.safetensors"
 
-    def _read(self, start):
+    def _read(self, start: int) -> Tensor | None:
         file = self._file(start)
         if not file.is_file():
             return None
@@ -115,45 +131,40 @@ class TeacherCache:
                 file.unlink()
             return None
         if len(hidden) < self._length(start):
-            return None  # of a shorter run: the longer one replaces it
+            return None  # of a shorter run: this one replaces the file
         self.read += hidden.nbytes
         return hidden
 
-    def _write(self, start, seconds):
-        hidden = torch.stack(self.fresh).cpu()  # [K, N, D_t]
+    def _write(self, start: int, seconds: float) -> None:
+        hidden = torch.stack(self.pending).cpu()  # [K, N, D_t]
         about = {"key": self.key, "sha256": _digest(hidden), "seconds": repr(seconds)}
-        partial = self._file(start).with_suffix(f".{os.getpid()}.partial")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({"hidden": hidden}, partial, metadata=about)
-            os.replace(partial, self._file(start))
+            with atomic_path(self._file(start)) as partial:
+                save_file({"hidden": hidden}, partial, metadata=about)
             self.written += hidden.nbytes
         except (OSError, SafetensorError) as error:
             warnings.warn(
-                f"the teacher's states cannot be kept in {self.folder} ({error}); "
-                "training goes on without",
+                f"the teacher's states cannot be stored in {self.folder} ({error}); "
+                "training continues without",
                 stacklevel=2,
             )
             self.writable = False
-            with suppress(OSError):
-                partial.unlink()
 
-    def _make_room(self, need):
-        """Whether `need` bytes more fit, after dropping what has long not been used."""
+    def _make_room(self, need: int) -> bool:
+        """Whether `need` more bytes fit, after evicting folders if necessary."""
         folders = sorted(self.root.glob("*/"), key=lambda folder: folder.stat().st_mtime)
-        sizes = {
-            f: sum(p.stat().st_size for p in f.glob("*.safetensors")) for f in folders
-        }  # fmt: skip
+        sizes = {f: sum(p.stat().st_size for p in f.glob("*.safetensors")) for f in folders}
         total = sum(sizes.values())
         for folder in folders:
             if total + need <= self.limit:
                 break
-            idle = time.time() - folder.stat().st_mtime > IN_USE
+            idle = time.time() - folder.stat().st_mtime > EVICT_AFTER_S
             if idle and folder != self.folder:
                 shutil.rmtree(folder, ignore_errors=True)
                 total -= sizes[folder]
         return total + need <= self.limit
 
 
-def _digest(hidden):
-    return hashlib.sha256(hidden.contiguous().view(torch.uint8).numpy()).hexdigest()
+def _digest(hidden: Tensor) -> str:
+    content = hidden.contiguous().view(torch.uint8).numpy()
+    return hashlib.sha256(content).hexdigest()  # type: ignore[arg-type]  # arrays are buffers

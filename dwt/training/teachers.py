@@ -1,22 +1,27 @@
-"""Teachers of student runs: finished models, or predictions from token counts.
+"""Teachers of student runs: finished models, or predictions that read no context.
 
-``python -m dwt.training.teachers study`` writes one small file per student run with the digest of its
-teacher's weights. Student stages depend on it, so that a changed teacher retrains its own students
-only.
+``python -m dwt.training.teachers study`` writes one small file per student run with the digest of
+its teacher's weights. Student stages depend on it, so that a changed teacher retrains its own
+students only.
 """
 
-import hashlib
 import json
-import platform
 import shutil
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from dwt.config.files import digest
-from dwt.config.params import ParamsError, load_params, resolve
-from dwt.config.schema import COUNTED
-from dwt.training.counted import CountedTeacher
+from dwt.config.files import file_digest
+from dwt.config.params import ParamsError, Run, load_params, resolve
+from dwt.config.schema import Params
+from dwt.data.corpus import Corpus
+from dwt.data.vocabulary import Vocabulary
+from dwt.training.families import Parts
 from dwt.training.models import load_model
 
 
@@ -24,8 +29,64 @@ class TeacherError(ValueError):
     """A teacher is not trained yet, or cannot teach this student."""
 
 
-def teacher_directory(run):
-    """Where the finished teacher of a run lies.
+class _ContextFreeTeacher(nn.Module):
+    """A teacher that predicts the same distribution at every position.
+
+    Its hidden state is 1 everywhere and its output layer holds log-probabilities, so that it is
+    read as every other teacher is (`dwt.training.models.hidden_at`), at next to no cost.
+    """
+
+    def __init__(self, counts: np.ndarray) -> None:  # [V]
+        super().__init__()
+        logits = np.log(counts / counts.sum())
+        self.output = nn.Linear(1, len(counts), bias=False)
+        self.output.weight = nn.Parameter(torch.tensor(logits, dtype=torch.float32)[:, None])
+        self.config = SimpleNamespace(
+            model_type="context-free", hidden_size=1, num_hidden_layers=0, vocab_size=len(counts)
+        )
+        self.eval().requires_grad_(False)
+
+    def encoder(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> SimpleNamespace:
+        """Hidden states of 1, `[B, L, 1]`."""
+        ones = torch.ones(*input_ids.shape, 1, device=input_ids.device)
+        return SimpleNamespace(last_hidden_state=ones)
+
+    def parts(self) -> Parts:
+        """As `dwt.training.families.Family.parts` gives them for a model."""
+        return Parts(self.encoder, lambda hidden: hidden, self.output)
+
+
+class UnigramTeacher(_ContextFreeTeacher):
+    """Predicts the token frequencies of the training text, one added to every count.
+
+    Parameters
+    ----------
+    tokens : array of int, [T]
+        The training text.
+    vocabulary : Vocabulary
+        Special tokens, which are never masked, have a count of 1.
+    """
+
+    def __init__(self, tokens: np.ndarray, vocabulary: Vocabulary) -> None:
+        counts = np.ones(vocabulary.size) + np.bincount(tokens, minlength=vocabulary.size)
+        counts[list(vocabulary.special)] = 1
+        super().__init__(counts)
+
+
+class UniformTeacher(_ContextFreeTeacher):
+    """Predicts all tokens with the same probability.
+
+    Its soft loss is label smoothing: with a_h = 1 it is, up to a constant and the scale 1 + a_s,
+    the cross-entropy with ``(1 - e)`` on the true token and ``e = a_s / (1 + a_s)`` spread over
+    all (Szegedy et al. 2016, section 7).
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__(np.ones(vocabulary.size))
+
+
+def teacher_directory(run: Run) -> Path:
+    """Folder of the finished model that teaches a run.
 
     Raises
     ------
@@ -33,6 +94,8 @@ def teacher_directory(run):
         If it is not there, with the command that trains it.
     """
     directory = run.teacher_directory
+    if directory is None:
+        raise TeacherError(f"arms.{run.arm}: its teacher, {run.teacher!r}, is not a trained model")
     if not (directory / "model.safetensors").is_file():
         raise TeacherError(
             f"arms.{run.arm}.teacher: '{run.teacher}' of seed {run.seed} is not trained yet; "
@@ -42,28 +105,31 @@ def teacher_directory(run):
     return directory
 
 
-def weights_digest(directory):
-    """SHA-256 of a saved model's weights."""
-    with (directory / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def teacher_digest(run: Run) -> str | None:
+    """SHA-256 of the weights of a run's teacher; None without a trained teacher."""
+    if run.teacher_directory is None:
+        return None
+    return file_digest(teacher_directory(run) / "model.safetensors")
 
 
-def load_teacher(run, corpus):
+def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | _ContextFreeTeacher:
     """The teacher of a run, in evaluation mode and without gradients.
 
     Parameters
     ----------
-    run : dwt.config.params.Run
-    corpus : dwt.data.corpus.Corpus
-        What a teacher that only counts has counted.
+    run : Run
+    corpus : Corpus
+        Of the run; a unigram teacher takes its frequencies from the training text.
 
     Raises
     ------
     TeacherError
         If it is not trained yet, or its vocabulary is not that of the run's corpus.
     """
-    if run.teacher in COUNTED:
-        return CountedTeacher(run.teacher, corpus.tokens("train"), corpus.vocabulary)
+    if run.teacher == "unigram":
+        return UnigramTeacher(corpus.tokens("train"), corpus.vocabulary)
+    if run.teacher == "uniform":
+        return UniformTeacher(corpus.vocabulary)
     directory = teacher_directory(run)
     theirs, ours = (
         json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -79,36 +145,12 @@ def load_teacher(run, corpus):
     return load_model(directory).eval().requires_grad_(False)
 
 
-def states_key(run, *, device, compiled):
-    """Digest of all that decides, to the last bit, what a run's teacher says at each step."""
-    train = run.train
-    with (run.corpus_directory / "train.npy").open("rb") as tokens:
-        text = hashlib.file_digest(tokens, "sha256").hexdigest()
-    tokenizer = (run.corpus_directory / "tokenizer.json").read_bytes()
-    cuda = device.type == "cuda"
-    return digest(
-        {
-            "teacher": weights_digest(teacher_directory(run)),
-            "text": text,
-            "tokenizer": hashlib.sha256(tokenizer).hexdigest(),
-            "seed": run.seed,
-            **{key: train[key] for key in ("batch", "length", "mask_rate", "accumulate")},
-            "precision": train["precision"],
-            "compiled": compiled,
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name(device) if cuda else platform.processor(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-        }
-    )
-
-
-def write_teachers(params, grid):
+def write_teachers(params: Params, grid: str) -> None:
     """Write build/<scale>/teachers/<grid>/<arm>-<seed>.json: a student run's teacher, and a digest.
 
     Parameters
     ----------
-    params : dwt.config.schema.Params
+    params : Params
     grid : {"study", "extended"}
 
     Raises
@@ -123,8 +165,7 @@ def write_teachers(params, grid):
         if arm in params.all_models:
             continue
         run = resolve(arm, seed, params)
-        weights = weights_digest(teacher_directory(run)) if run.teacher_directory else None
-        text = json.dumps({"teacher": run.teacher, "weights": weights}) + "\n"
+        text = json.dumps({"teacher": run.teacher, "weights": teacher_digest(run)}) + "\n"
         (folder / f"{arm}-{seed}.json").write_text(text, encoding="utf-8")
 
 

@@ -1,46 +1,59 @@
-"""How well does a model predict text it was not trained on?"""
+"""Loss of a model on text it was not trained on."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
 import torch
+from torch import nn
 
-from dwt.training.batches import batch_at, sequences_in
+from dwt.data.vocabulary import Vocabulary
+from dwt.training.batches import Batch, batch_at, sequences_in
 from dwt.training.loss import linear_dwt_loss
 from dwt.training.models import hidden_at, output_layer
-from dwt.training.step import on_device, precision
+from dwt.training.step import autocast, batch_to_device
 
-EVALUATION_SEED = 1_000_003  # held-out text is read and masked alike in every run of every seed
+EVALUATION_SEED = 1_000_003  # the same order and masks of held-out text for every run and seed
 
 
 @torch.no_grad()
-def masked_lm_loss(model, tokens, vocabulary, *, sequences, train, device="cpu"):
+def masked_lm_loss(
+    model: nn.Module, tokens: np.ndarray, vocabulary: Vocabulary, *, sequences: int,
+    train: Mapping[str, Any], device: torch.device | str = "cpu",
+) -> float:  # fmt: skip
     """Mean hard loss on a fixed sample with fixed masks, nats per masked token.
 
     Parameters
     ----------
-    model : PreTrainedModel
-        Left in the mode it came in.
+    model : torch.nn.Module
+        Its mode, training or evaluation, is restored.
     tokens : array of int, [T]
-    vocabulary : dwt.training.batches.Vocabulary
+    vocabulary : Vocabulary
     sequences : int
-        How many to read; all there are when the stream holds fewer.
-    train : dict
+        Number to read; all of them when the stream holds fewer.
+    train : mapping
         The `train` section: batch, length, mask_rate, precision.
+    device : torch.device or str
+        Of the model.
     """
     was_training = model.training
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
     batches = list(heldout_batches(tokens, vocabulary, sequences=sequences, train=train))
     for batch in batches:
-        batch = on_device(batch, device)
-        with precision(train, device):
-            hidden = hidden_at(model, batch.input_ids, batch.positions)
-            head, targets = output_layer(model), batch.targets.flatten()
+        ids, positions, targets, _ = batch_to_device(batch, device)
+        with autocast(train, device):
+            hidden = hidden_at(model, ids, positions)
+            head, targets = output_layer(model), targets.flatten()
             total += linear_dwt_loss(hidden, head, None, None, targets).hard
     model.train(was_training)
     return total.item() / len(batches)
 
 
-def heldout_batches(tokens, vocabulary, *, sequences, train):
-    """The batches that every model is measured on: `dwt.training.batches.Batch`, at least one."""
+def heldout_batches(
+    tokens: np.ndarray, vocabulary: Vocabulary, *, sequences: int, train: Mapping[str, Any]
+) -> Iterator[Batch]:
+    """The batches on which every model is evaluated, at least one; parameters as above."""
     available = sequences_in(tokens, train["length"])
     batch = min(train["batch"], available)
     for step in range(max(1, min(sequences, available) // batch)):

@@ -14,23 +14,21 @@ from dwt.analysis.stats import paired
 EFFECT = 0.3
 
 
-def simulate(rng, n, *, tasks="fixed", spread=(1, 1, 1, 1), m=5, runs=2):
+def simulate(rng, n, *, spread=(1, 1, 1, 1), m=5, runs=2):
     """Differences in score [seeds, tasks, fine-tuning seeds] whose mean is EFFECT.
 
     `spread` is that of seeds, tasks, seeds by tasks, and fine-tuning seeds.
     """
     seed, task, both, run = spread
-    of_task = rng.normal(0, task, (1, m, 1)) if tasks == "sampled" else np.linspace(-task, task, m)
-    d = EFFECT + rng.normal(0, seed, (n, 1, 1)) + of_task.reshape(1, m, 1)
+    d = EFFECT + rng.normal(0, seed, (n, 1, 1)) + np.linspace(-task, task, m).reshape(1, m, 1)
     return d + rng.normal(0, both, (n, m, 1)) + rng.normal(0, run, (n, m, runs))
 
 
-def covered(n, *, tasks, spread, simulations=2000):
+def covered(n, *, spread, simulations=2000):
     """Share of simulations whose 95 % interval holds the effect."""
     rng, inside = np.random.default_rng(n), 0
     for _ in range(simulations):
-        d = simulate(rng, n, tasks=tasks, spread=spread)
-        low, high = resampled(d, tasks=tasks, replicates=400, rng=rng)
+        low, high = resampled(simulate(rng, n, spread=spread), replicates=400, rng=rng)
         inside += low <= EFFECT <= high
     return inside / simulations
 
@@ -49,25 +47,16 @@ def tables(d, zero_shot=()):
 
 @pytest.mark.parametrize("n", [3, 6, 10])
 def test_the_95_percent_interval_covers_the_true_effect_in_93_to_97_percent_of_2000_simulations(n):
-    assert 0.93 <= covered(n, tasks="fixed", spread=(1, 1, 1, 1)) <= 0.97
+    assert 0.93 <= covered(n, spread=(1, 1, 1, 1)) <= 0.97
 
 
 @pytest.mark.parametrize("n", [3, 6, 10])
 def test_fine_tuning_noise_is_not_counted_twice(n):
-    assert 0.93 <= covered(n, tasks="fixed", spread=(0.1, 1, 0.1, 1)) <= 0.97
-
-
-@pytest.mark.parametrize("n", [3, 6, 10])
-def test_with_sampled_tasks_it_covers_the_effect_on_all_tasks_in_93_to_97_percent_of_2000(n):
-    assert 0.93 <= covered(n, tasks="sampled", spread=(1, 1, 0.5, 0.5)) <= 0.97
-
-
-def test_it_covers_more_than_it_says_when_seeds_and_sampled_tasks_vary_less_than_runs():
-    assert covered(3, tasks="sampled", spread=(0.1, 0.1, 0.1, 1), simulations=500) > 0.97
+    assert 0.93 <= covered(n, spread=(0.1, 1, 0.1, 1)) <= 0.97
 
 
 @pytest.mark.parametrize("n", [3, 6])
-def test_its_spread_is_that_of_the_seeds_t_interval_when_tasks_are_fixed(n):
+def test_its_spread_is_that_of_the_seeds_t_interval(n):
     d = simulate(np.random.default_rng(n), n)
     low, high = resampled(d, replicates=40_000, level=0.8)
     expected = stats.ttest_1samp(d.mean(axis=(1, 2)), 0).confidence_interval(0.8)
@@ -99,34 +88,23 @@ def test_a_table_gives_the_interval_of_its_differences_and_the_same_one_again():
     assert (first.low, first.high) == pytest.approx(resampled(d))
 
 
-def test_with_fixed_tasks_the_detectable_effect_and_p_are_of_the_seeds_means():
+def test_the_detectable_effect_and_p_are_of_the_seeds_means():
     d = simulate(np.random.default_rng(2), 5)
     found, expected = hierarchical(*tables(d)), paired(d.mean(axis=(1, 2)), np.zeros(5))
     assert (found.detectable, found.p) == pytest.approx((expected.detectable, expected.p))
     assert found.differences == pytest.approx(expected.differences)
 
 
-def test_sampled_tasks_that_disagree_widen_the_interval_and_have_no_p():
-    d = simulate(np.random.default_rng(3), 6, spread=(0.1, 3, 0.1, 0.1))
-    fixed, sampled = (hierarchical(*tables(d), tasks=tasks) for tasks in ("fixed", "sampled"))
-    assert sampled.high - sampled.low > 3 * (fixed.high - fixed.low)
-    assert sampled.detectable > 3 * fixed.detectable
-    assert math.isnan(sampled.p) and sampled.mean == fixed.mean
-
-
 def test_equal_arms_differ_by_zero_without_doubt():
     _, reference = tables(simulate(np.random.default_rng(4), 3))
-    for tasks in ("fixed", "sampled"):
-        d = hierarchical(reference, reference, tasks=tasks)
-        assert (d.mean, d.low, d.high, d.detectable) == (0, 0, 0, 0)
+    d = hierarchical(reference, reference)
+    assert (d.mean, d.low, d.high, d.detectable) == (0, 0, 0, 0)
 
 
-def test_one_seed_or_one_sampled_task_has_no_interval():
+def test_one_seed_has_no_interval_and_one_task_has_one():
     one_seed = hierarchical(*tables(simulate(np.random.default_rng(5), 1)))
-    one_task = simulate(np.random.default_rng(5), 3, m=1)
     assert math.isnan(one_seed.low) and math.isnan(one_seed.detectable)
-    assert math.isnan(hierarchical(*tables(one_task), tasks="sampled").low)
-    assert not math.isnan(hierarchical(*tables(one_task)).low)
+    assert not math.isnan(hierarchical(*tables(simulate(np.random.default_rng(5), 3, m=1))).low)
 
 
 def test_rows_that_do_not_pair_are_refused_by_name():
@@ -136,7 +114,7 @@ def test_rows_that_do_not_pair_are_refused_by_name():
         hierarchical(lacking, reference)
     with pytest.raises(ValueError, match="seed 2 has no score of task task1"):
         hierarchical(lacking, reference.loc[lacking.index])
-    with pytest.raises(ValueError, match="reference: a score is there twice: seed 0, task task0"):
+    with pytest.raises(ValueError, match="reference: a score is duplicated: seed 0, task task0"):
         hierarchical(arm, pd.concat([reference, arm.head(1)]))
     with pytest.raises(ValueError, match="scores: a score is missing: seed 0, task task0"):
         hierarchical(arm.assign(score=arm["score"].where(arm.index > 0)), reference)
@@ -144,9 +122,7 @@ def test_rows_that_do_not_pair_are_refused_by_name():
         hierarchical(arm.drop(columns="task"), reference)
 
 
-def test_an_unknown_kind_of_tasks_or_an_empty_cell_is_refused():
-    with pytest.raises(ValueError, match="neither 'fixed' nor 'sampled'"):
-        resampled(np.ones((3, 2, 1)), tasks="random")
+def test_an_empty_cell_or_a_wrong_shape_is_refused():
     with pytest.raises(ValueError, match="no cell empty"):
         resampled([[[1.0], [math.nan]]])
     with pytest.raises(ValueError, match="fine-tuning seeds"):

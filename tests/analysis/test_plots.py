@@ -1,196 +1,199 @@
-"""Figures: the same look for the same arm, every seed drawn, titles that follow the numbers."""
-
-import re
-import subprocess
-import sys
-from types import SimpleNamespace
+"""Figures of curves, gains, factors and claims: every seed is drawn, titles follow the numbers."""
 
 import matplotlib
-import matplotlib.collections
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import drawn_points, numbers, study, words
 
-from dwt.analysis import comparisons as findings
-from dwt.analysis import plot_style as look
-from dwt.analysis import plots
+from dwt.analysis import compute, curve_plots, factor_plots, gain_plots, plot_style
+from dwt.analysis.claims import claims
+from dwt.analysis.comparisons import crossings, gains, poor_teachers
+from dwt.analysis.factorial import factorial_table
+from dwt.analysis.tables import table
+from dwt.analysis.teacher_gap import gap_points
 
-ARMS = ["scratch", "normal", "very-weak", "extremely-weak"]
-TEACHERS = [None, "weak-teacher", "very-weak-teacher", "extremely-weak-teacher"]
-SQUARE = ["scratch", "normal", "remapped", "remapped-hard"]
-
-
-def made_up_runs(seeds=(0, 1, 2), sign=1):
-    """Losses whose gain falls (sign 1) or rises (-1) with the gap, zero at 0.4."""
-    rows = []
-    for seed in seeds:
-        noise = np.random.default_rng(seed).normal(0, 0.002, 9)
-        for teacher, gap in zip(TEACHERS[1:], (0.1, 0.2, 0.6), strict=True):
-            rows.append((teacher, seed, 4 + gap + noise[0], None, 0.0, None))
-        for arm, teacher, gap in zip(ARMS, TEACHERS, (0.4, 0.1, 0.2, 0.6), strict=True):
-            loss = 4 - sign * 0.5 * (0.4 - gap) + noise[len(arm) % 9]
-            rows.append((arm, seed, loss, teacher, 1.0 if teacher else 0.0, None))
-        rows.append(("remapped", seed, 3.7 + noise[7], "weak-teacher", 1.0, "repeat-last"))
-        rows.append(("remapped-hard", seed, 3.4 + noise[8], "weak-teacher", 0.0, "repeat-last"))
-    columns = ["arm", "seed", "heldout_loss", "teacher", "soft_weight", "remap"]
-    return pd.DataFrame(rows, columns=columns).assign(layers=6)
+TEACHERS = ["scratch", "normal", "very-weak", "extremely-weak"]
+TWO_BY_TWO = ["scratch", "normal", "remapped", "remapped-no-kd"]
 
 
-def made_up_curves(runs):
-    frames = []
-    for row in runs.itertuples():
-        step = np.arange(1, 9) * 10
-        loss = row.heldout_loss + (80 - step) / 40 * (1.1 if row.arm == "normal" else 1)
-        taught = row.soft_weight > 0
-        frames.append(pd.DataFrame({"step": step, "heldout_loss": loss}).assign(
-            arm=row.arm, seed=row.seed, soft_weight=row.soft_weight,
-            gradient_ratio=0.5 if taught else np.nan, gradient_cosine=0.3 if taught else np.nan,
-        ))  # fmt: skip
-    return pd.concat(frames, ignore_index=True)
+@pytest.fixture(scope="module")
+def params(tmp_path_factory):
+    return study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory):
+    """The study of three seeds with every gain turned into a loss."""
+    return study(tmp_path_factory.mktemp("mirrored"), grids=["study"], sign=-1)
 
 
 @pytest.fixture
 def axis():
-    plots.theme()
-    _, axis = plt.subplots()
+    plot_style.theme()
+    figure, axis = plt.subplots()
     yield axis
+    figure.draw_without_rendering()
+    assert min(text.get_fontsize() for text in figure.findobj(plt.Text)) >= 8
     plt.close("all")
 
 
-def drawn_points(axis):
-    """Every point of every scatter, [points, 2]."""
-    scatters = axis.findobj(matplotlib.collections.PathCollection)
-    return np.vstack([scatter.get_offsets() for scatter in scatters])
+@pytest.fixture
+def axes():
+    plot_style.theme()
+    figure, axes = plt.subplots(1, 3, figsize=(8.6, 4.1))
+    yield axes
+    figure.draw_without_rendering()
+    plt.close("all")
 
 
-def words(axis):
-    return axis.get_title(loc="left").replace("\n", " ")
+def test_the_gap_figure_draws_every_seed_where_it_lies(params, axis):
+    points = gap_points(params, TEACHERS)
+    gain_plots.gain_against_gap(points, axis)
+    drawn = drawn_points(axis)
+    for row in points.itertuples():
+        assert np.abs(drawn - [row.gap, row.gain]).max(axis=1).min() < 1e-9
+    assert words(axis) == "Teachers help up to a gap of 0.40 nats"
+    assert "95 % interval 0." in numbers(axis) and "6 seeds" in numbers(axis)
+    assert "teachers of 4, 2, 1 layers" in numbers(axis)
 
 
-def test_no_two_arms_look_alike_even_in_grey():
-    looks = look.styles(look.ARMS)
-    assert len({style.marker for style in looks.values()}) == len(look.ARMS)
-    assert len({(style.color, style.marker) for style in looks.values()}) == len(look.ARMS)
+def test_the_gap_title_turns_with_the_data(mirrored, axis):
+    gain_plots.gain_against_gap(gap_points(mirrored, TEACHERS), axis)
+    assert words(axis) == "Teachers help from a gap of 0.40 nats"
 
 
-def test_an_arm_keeps_its_look_whoever_it_is_drawn_with():
-    assert look.styles(["strong"])["strong"] == look.styles(look.ARMS)["strong"]
-    assert look.styles(["new", "normal"])["normal"] == look.styles(["normal"])["normal"]
+def test_the_routes_to_a_gap_have_a_marker_each(params, axis):
+    points = gap_points(params)
+    gain_plots.gain_against_gap(points[points["start"] == "random"], axis)
+    assert "routes off the line: none" in words(axis)
+    legend = {text.get_text() for text in axis.get_legend().get_texts()}
+    assert legend == {"smaller teacher", "under-trained teacher", "longer student"}
 
 
-def test_unknown_arms_get_looks_of_their_own_in_order():
-    looks = look.styles([*look.ARMS, "first", "second"])
-    assert len({*looks.values()}) == len(look.ARMS) + 2
-    assert looks["first"] == look.styles(["first"])["first"]
+def test_one_seed_is_drawn_and_named_as_one(params, axis):
+    points = gap_points(params, TEACHERS)
+    gain_plots.gain_against_gap(points[points["seed"] == 0], axis)
+    assert "one seed, no interval" in numbers(axis)
 
 
-def test_every_font_is_at_least_eight_points(axis):
-    assert all(
-        size >= 8 for key, size in look.RC.items() if key.endswith(("size", "labelsize"))
-        if "marker" not in key
-    )  # fmt: skip
-    plots.gain_against_gap(made_up_runs(), ARMS, axis)
-    axis.figure.draw_without_rendering()
-    assert min(text.get_fontsize() for text in axis.figure.findobj(plt.Text)) >= 8
+def test_the_two_by_two_helps_and_hurts_as_the_numbers_do(params, mirrored, axes):
+    for axis, of in zip(axes, (params, mirrored), strict=False):
+        factor_plots.remapping_by_soft_loss(table("runs", of), TWO_BY_TWO, axis)
+    assert words(axes[0]) == "The soft loss helps a random start, hurts a remapped one"
+    assert words(axes[1]) == "The soft loss hurts a random start, helps a remapped one"
 
 
-def test_the_gap_figure_draws_every_seed_where_it_lies(axis):
-    runs = made_up_runs()
-    plots.gain_against_gap(runs, ARMS, axis)
-    loss = runs.pivot(index="seed", columns="arm", values="heldout_loss")
-    points = drawn_points(axis)
-    for arm, teacher in zip(ARMS[1:], TEACHERS[1:], strict=True):
-        for seed in loss.index:
-            at = loss[teacher] - loss["scratch"], loss["scratch"] - loss[arm]
-            distance = np.abs(points - [series[seed] for series in at]).max(axis=1)
-            assert distance.min() < 1e-9
+def test_the_lead_is_a_gain_with_a_tick_where_curves_cross(params, axis):
+    runs, curves = table("runs", params), table("curves", params)
+    late = (curves["arm"] == "very-weak") & (curves["step"] < 300)
+    curves.loc[late, "heldout_loss"] -= 0.5
+    curve_plots.lead(runs, curves, ["scratch", "normal", "very-weak"], axis)
+    assert words(axis) == "Against normal: very-weak worse"
+    ticks = [line for line in axis.lines if line.get_marker() == "|"]
+    found = crossings(curves, "very-weak", "normal")
+    assert not np.isnan(found).any() and sorted(ticks[0].get_xdata()) == sorted(found)
+    assert axis.get_ylabel() == "gain over normal (nats)"
 
 
-@pytest.mark.parametrize(
-    ("sign", "said"), [(1, r"while it is less than 0\.[34]"), (-1, r"once it is more than 0\.[34]")]
-)
-def test_the_gap_title_turns_with_the_data(axis, sign, said):
-    plots.gain_against_gap(made_up_runs(sign=sign), ARMS, axis)
-    assert re.search(said + r".* nats .*95 % interval .*3 seeds", words(axis))
+def test_the_best_arm_is_named_with_its_distance_to_the_next(params, axis):
+    curve_plots.loss_curves(table("runs", params), table("curves", params), TEACHERS, axis)
+    assert words(axis) == "normal ends lowest, before very-weak"
+    assert "gain over very-weak +0.1" in numbers(axis)
 
 
-def test_one_seed_draws_and_says_that_it_is_one(axis):
-    plots.gain_against_gap(made_up_runs(seeds=[0]), ARMS, axis)
-    assert "one seed, no interval" in words(axis)
+def test_curves_of_several_budgets_are_drawn_whole(params, axis):
+    arms = ["scratch", "normal"]  # other arms of the tables have other steps
+    curve_plots.loss_curves(table("runs", params), table("curves", params), arms, axis)
+    assert not any(np.isnan(line.get_ydata().astype(float)).any() for line in axis.lines)
 
 
-def test_the_square_says_helps_and_harms_as_the_numbers_do(axis):
-    plots.remapping_square(made_up_runs(), SQUARE, axis)
-    assert "helps a random start and harms a remapped one" in words(axis)
-    axis.clear()
-    plots.remapping_square(made_up_runs(sign=-1), SQUARE, axis)
-    assert "harms a random start and harms a remapped one" in words(axis)
+def test_the_effective_weight_leaves_out_arms_without_a_soft_loss(params, axes):
+    curve_plots.effective_weight(table("curves", params), TEACHERS, axes[:2])
+    assert "normal 0.50 → 0.40" in numbers(axes[0]) and "scratch" not in numbers(axes[0])
+    assert words(axes[0]).endswith("falls over training in 3 of 3 arms")
+    assert words(axes[1]).endswith("falls over training in 0 of 3 arms")
 
 
-def test_the_lead_marks_where_curves_cross(axis):
-    runs = made_up_runs()
-    curves = made_up_curves(runs)
-    plots.lead(runs, curves, ["scratch", "normal", "very-weak"], axis)
-    assert "very-weak ends behind" in words(axis)
-    crossings = [line for line in axis.lines if line.get_marker() == "|"]
-    assert sorted(crossings[0].get_xdata()) == sorted(
-        findings.crossings(curves, "very-weak", "normal")
-    )
-    assert axis.get_xlabel() and "normal" in axis.get_ylabel()
+def test_gains_are_rows_with_those_that_help_first(params, axis):
+    gain_plots.gain_bars(gains(params, ["extremely-weak", "normal"]), axis)
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["normal", "extremely-weak"]
+    assert words(axis) == "Clearly better than no teacher: normal; clearly worse: extremely-weak"
 
 
-def test_the_effective_weight_leaves_out_arms_without_a_soft_loss(axis):
-    axes = axis.figure.subplots(1, 2)
-    plots.effective_weight(made_up_curves(made_up_runs()), ARMS, axes)
-    assert "normal 0.50 → 0.50" in words(axes[0]) and "scratch" not in words(axes[0])
+def test_the_grid_of_settings_names_the_best_one(params, axes):
+    found = poor_teachers(params)
+    gain_plots.setting_grid(found, axes[:2])
+    best = found[found["teacher"] == "extremely-weak-teacher"]
+    best = best.loc[best["mean"].idxmax()]
+    setting = f"weight {best['soft_weight']:g}, temperature {best['temperature']:g}"
+    assert words(axes[0]).startswith(f"extremely-weak-teacher: best at {setting}")
 
 
-def test_the_best_arm_is_named_with_its_distance_to_the_next(axis):
-    runs = made_up_runs()
-    plots.loss_curves(runs, made_up_curves(runs), ARMS, axis)
-    assert words(axis).startswith("normal ends lowest") and "against very-weak" in words(axis)
+def test_losses_against_flops_say_who_is_better_at_equal_cost(params, axis):
+    runs = table("runs", params)
+    compared = compute.at_equal_flops(params, runs, "forward")
+    arms = ["normal", "remapped-no-kd"]
+    gain_plots.loss_against_flops(compared, compute.no_teacher_runs(runs), arms, axis)
+    assert words(axis).endswith(", remapped-no-kd better")
+    assert "remapped-no-kd +0.6" in numbers(axis)
 
 
-def test_scales_are_one_row_each_with_the_panels_of_the_summary(monkeypatch):
-    plots.theme()
-    factors = {"teacher-quality": ARMS, "loss-weight": ARMS[:3], "parameter-remapping": SQUARE}
-    tables = {}
-    for scale, sign in (("small", 1), ("large", -1)):
-        runs = made_up_runs(sign=sign)
-        tables[scale] = {"runs": runs, "curves": made_up_curves(runs)}
-    monkeypatch.setattr(plots, "table", lambda name, params: tables[params.scale][name])
-    same = {"factors": factors, "verdict": SimpleNamespace(level=0.95)}
-    studies = {name: SimpleNamespace(scale=name, **same) for name in tables}
+def test_weights_over_training_are_drawn_for_every_seed(params, axis):
+    curve_plots.weights_over_training(table("curves", params), ["adaptive", "adaptive-4x"], axis)
+    assert len(axis.lines) == 2 * len(params.seeds) + 2
+    assert words(axis) == "Adaptive weights are 0 after step 1600 at the latest"
+
+
+def tokens():
+    rows = [
+        dict(arm="normal", against="scratch", seed=seed, band=band, teacher_right=right,
+             tokens=100 if right else 300, loss=3.0 + 0.01 * seed,
+             loss_without=3.4 + 0.001 * seed if right else 2.9)
+        for seed in (0, 1, 2) for band in ("1-16", "17-64", "65-2048") for right in (True, False)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_gains_by_token_are_apart_where_the_teacher_is_right(axis):
+    gain_plots.gain_by_token(tokens(), axis)
+    assert words(axis) == "normal gains more where its teacher is right"
+    assert "right: +0.391" in numbers(axis) and "wrong: −0.110" in numbers(axis)
+
+
+def test_the_factorial_has_a_panel_per_teacher_and_names_the_lowest_cell(params, axes):
+    factor_plots.factorial_panels(factorial_table(params), axes)
+    assert words(axes[0]) == "weak-teacher: lowest with weight 0 from a remapped start"
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == ["0", "1", "4", "4→1", "4→0"]
+
+
+def test_every_claim_is_a_row_on_the_side_it_claims(params, axis):
+    found = claims(params)
+    factor_plots.forest(found, axis)
+    marks = [line for line in axis.lines if line.get_marker() in ("o", "X", "D")]
+    for mark, row in zip(marks, found.itertuples(), strict=True):
+        side = {"supported": 1, "contradicted": -1}.get(row.verdict)
+        assert side is None or np.sign(mark.get_xdata()[0]) == side
+
+
+def test_scales_are_one_row_each_with_the_panels_of_the_summary(params, mirrored):
+    plot_style.theme()
     figure = plt.figure(figsize=(8.6, 4))
-    plots.scales(studies, figure)
+    factor_plots.scales({"small": params, "large": mirrored}, figure)
     assert len(figure.axes) == 6
-    for axis, name in zip(figure.axes[::3], studies, strict=True):
+    for axis, name in zip(figure.axes[::3], ("small", "large"), strict=True):
         assert name in {text.get_text() for text in axis.texts}
-    assert "while it is less" in words(figure.axes[0])
-    assert "once it is more" in words(figure.axes[3])
+    assert "up to a gap" in words(figure.axes[0]) and "from a gap" in words(figure.axes[3])
+    figure.draw_without_rendering()
+    assert max(axis.get_title(loc="left").count("\n") for axis in figure.axes) <= 1
     plt.close(figure)
 
 
-def test_no_scale_with_results_is_said_in_the_figure():
+def test_a_figure_without_scales_says_why_it_is_empty():
     figure = plt.figure()
-    plots.scales({}, figure)
-    assert [text.get_text() for text in figure.texts] == [plots.NOTHING]
+    factor_plots.scales({}, figure)
+    assert [text.get_text() for text in figure.texts] == [factor_plots.NO_SCALE]
     plt.close(figure)
-
-
-def test_an_svg_has_no_date_and_the_same_bytes_from_another_process(tmp_path):
-    script = (
-        "import sys, pathlib; import matplotlib; matplotlib.use('Agg');"
-        "import matplotlib.pyplot as plt; from dwt import plots; plots.theme();"
-        "figure, axis = plt.subplots(); axis.plot([1, 2], marker='o'); axis.set_title('x');"
-        "axis.axvspan(0, 1); plots.save(figure, pathlib.Path(sys.argv[1]))"
-    )
-    files = [tmp_path / name for name in ("a.svg", "b.svg")]
-    for file in files:
-        subprocess.run([sys.executable, "-c", script, str(file)], check=True)
-    first, second = (file.read_bytes() for file in files)
-    assert first == second and b"<dc:date>" not in first
-    assert [file.name for file in sorted(tmp_path.iterdir())] == ["a.svg", "b.svg"]

@@ -6,7 +6,7 @@ import pytest
 from conftest import made_up_scores
 
 from dwt.analysis import score_means as measures
-from dwt.analysis import summaries as answers
+from dwt.analysis.wording import describe_order
 
 LAYERS = pd.Series({"weak": 1, "strong": 6})
 
@@ -85,21 +85,21 @@ def test_the_pairs_mean_leaves_out_blimp():
 )
 def test_the_order_is_that_of_the_means(weak, strong, said):
     scores = pd.DataFrame({"weak": weak, "strong": strong})
-    assert answers.say_order(scores, LAYERS) == said
+    assert describe_order(scores, LAYERS) == said
 
 
 def test_equal_scores_are_not_an_order():
     scores = pd.DataFrame({"weak": [0.5], "strong": [0.5]})
-    assert answers.say_order(scores, LAYERS).startswith("Not ordered")
+    assert describe_order(scores, LAYERS).startswith("Not ordered")
 
 
 def test_two_models_of_one_size_may_stand_either_way():
     layers = pd.Series({"a": 4, "b": 4, "c": 6})
     scores = pd.DataFrame(np.array([[0.6, 0.5, 0.7]]), columns=[*"abc"])
-    assert answers.say_order(scores, layers).startswith("Ordered")
+    assert describe_order(scores, layers).startswith("Ordered")
 
 
-def test_the_note_says_what_of_a_benchmark_was_used():
+def test_the_note_names_the_part_of_a_benchmark_that_was_used():
     scores = made_up_scores(("strong",), glue={"cola": {"matthews": 0.2}})
     assert "SST-2" in measures.note(scores)  # left out
     blimp = scores.assign(task="BLiMP", metric="minimal-pair accuracy", examples=1200)

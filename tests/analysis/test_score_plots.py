@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import made_up_scores
-from test_plots import drawn_points, words
+from made_up import drawn_points, words
 
-from dwt.analysis import plots, score_plots
+from dwt.analysis import plot_style, score_plots
 
 ARMS = ["scratch", "weak-teacher", "very-weak-teacher"]
 RUNS = pd.DataFrame(
     {"kind": "standalone", "arm": ARMS, "layers": [6, 4, 2], "seed": 0}
-)  # of `findings.sizes`, all that it reads
+)  # the columns that `sizes` reads
 GLUE = {"cola": {"matthews": 0.2}, "mrpc": {"accuracy": 0.7, "f1": 0.8}}
 PHENOMENA = ("binding", "ellipsis")
 STUDENTS = ["scratch", "normal", "very-weak", "extremely-weak"]
@@ -25,16 +25,17 @@ STUDENTS = ["scratch", "normal", "very-weak", "extremely-weak"]
 
 @pytest.fixture
 def figure():
-    plots.theme()
+    plot_style.theme()
     figure = plt.figure(figsize=(8.6, 4))
     yield figure
     plt.close(figure)
 
 
 def shown(figure):
-    """Axes that are drawn, by the first line of their title."""
+    """Axes that are drawn, by the task in their title."""
     axes = (axis for axis in figure.axes if axis.get_visible())
-    return {axis.get_title(loc="left").partition("\n")[0]: axis for axis in axes}
+    titles = ((axis, axis.get_title(loc="left").partition("\n")[0]) for axis in axes)
+    return {title.partition(":")[0]: axis for axis, title in titles}
 
 
 def texts(artist):
@@ -69,8 +70,8 @@ def test_size_panels_say_whether_models_are_ordered_and_show_the_baselines(figur
     score_plots.by_size(scores, RUNS, figure)
     panels = shown(figure)
     titles = {name: axis.get_title(loc="left") for name, axis in panels.items()}
-    assert re.search(r"\nOrdered by size\n2 < 4 < 6 layers\n\(in 3 of 3", titles["GLUE mean"])
-    assert re.search(r"\nNot ordered by size\n6 < 4 < 2 layers\n\(in 0", titles["BLiMP"])
+    assert re.search(r": ordered by size\n2 < 4 < 6 layers, 3 of 3", titles["GLUE mean"])
+    assert re.search(r": not ordered by size\n6 < 4 < 2 layers, 0 of 3", titles["BLiMP"])
     assert {"majority", "random"} <= texts(panels["GLUE mean"])
     assert {"chance", "random"} <= texts(panels["BLiMP"])
     for name in ("GLUE mean", "BLiMP", "minimal pairs"):

@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from dwt.analysis.stats import break_even, compare, crossing, interpolate, interval, paired, verdict
+from dwt.analysis.stats import (
+    break_even,
+    compare,
+    crossing,
+    difference,
+    interpolate,
+    interval,
+    paired,
+    verdict,
+)
 
 
 def rng(seed=0):
@@ -125,8 +134,22 @@ def test_verdict_refuses_an_unknown_side():
 def test_compare_gives_one_row_an_arm_in_order():
     losses = pd.DataFrame({"b": [1.0, 2], "a": [2.0, 4], "c": [0.0, 0]})
     table = compare(losses, "a")
-    assert [*table.index] == ["b", "c"]
-    assert [*table["mean"]] == [-1.5, -3]
+    assert table[["arm", "mean"]].values.tolist() == [["b", -1.5], ["c", -3]]
+
+
+def test_a_difference_is_over_the_seeds_that_both_arms_have():
+    losses = pd.DataFrame({"a": [1.0, 2, 4], "b": [2.0, np.nan, 6]}, index=[0, 1, 5])
+    assert difference(losses, "b", "a").differences == (1, 2)
+
+
+def test_the_opposite_of_a_difference_is_the_difference_of_the_swapped_arms():
+    a, b = rng(8).normal(size=(2, 5))
+    assert -paired(a, b) == paired(b, a)
+
+
+def test_without_a_reference_differences_are_from_zero():
+    values = rng(9).normal(size=4)
+    assert paired(values) == paired(values, np.zeros(4))
 
 
 def test_break_even_of_exact_lines_is_their_zero():
@@ -185,7 +208,7 @@ def test_a_straight_curve_is_interpolated_exactly_and_not_continued():
 
 
 def test_a_curve_that_goes_back_is_refused():
-    with pytest.raises(ValueError, match="rise"):
+    with pytest.raises(ValueError, match="increase"):
         interpolate([0, 2, 1], [1, 2, 3], 1)
 
 

@@ -2,25 +2,22 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import ROOT
 
-from dwt.analysis import comparisons as findings
-from dwt.analysis import summaries as answers
 from dwt.analysis import tables as results
-from dwt.analysis.stats import paired
 from dwt.analysis.tables import TablesError, collect, table
 from dwt.config.params import load_params, resolve
 
-STUDY = Path(__file__).parents[1] / "params.yaml"
+STUDY = ROOT / "params.yaml"
 LOSS = {
     "scratch": 4.0, "weak-teacher": 4.1, "very-weak-teacher": 4.2, "extremely-weak-teacher": 4.6,
-    "normal": 3.8, "very-weak": 3.9, "extremely-weak": 4.2, "strong": 3.9, "decayed": 3.7,
-    "remapped": 3.6, "remapped-hard": 3.3,
+    "normal": 3.8, "very-weak": 3.9, "extremely-weak": 4.2, "strong": 3.9, "4-to-1": 3.7,
+    "remapped": 3.6, "remapped-no-kd": 3.3,
 }  # fmt: skip
 
 
@@ -66,7 +63,7 @@ def write_scores(params, arm):
     rows += tuned
     if arm == "baseline":
         rows.append({**rows[0], "arm": "chance", "seed": None, "step": None, "score": 0.5})
-    directory = params.path("runs", "scores", arm)
+    directory = params.path("runs", "study", "scores", arm)
     directory.mkdir(parents=True, exist_ok=True)
     whole = ["seed", "step", "finetune_seed", "epochs", "train_examples"]
     frame = pd.DataFrame(rows).astype({name: "Int64" for name in whole})
@@ -104,7 +101,7 @@ def test_tables_hold_every_declared_run_once_in_order_with_the_agreed_columns(pa
 
 def test_collecting_twice_gives_the_same_bytes_and_no_seconds(params):
     collect(params)
-    files = sorted(params.path("results").iterdir())
+    files = sorted(params.path("results", "tables").iterdir())
     first = [file.read_bytes() for file in files]
     assert [file.name for file in files] == ["curves.csv", "runs.csv", "scores.csv"]
     collect(params)
@@ -116,7 +113,7 @@ def test_the_file_holds_every_setting_and_step_the_table_the_chosen_one_of_final
     params,
 ):
     collect(params)
-    written = pd.read_csv(params.path("results", "scores.csv"))
+    written = pd.read_csv(params.path("results", "tables", "scores.csv"))
     cola = written[written["task"] == "cola"]
     assert {*cola["learning_rate"]} == {1e-5, 5e-5} and {*cola["step"]} == {0, 50, 100}
     scores = table("scores", params)
@@ -136,7 +133,7 @@ def test_scores_along_the_runs_are_those_of_the_chosen_setting_at_every_step(par
 
 def test_without_checkpoints_there_are_no_scores_along_the_runs(params):
     for arm in [*params.names(), "baseline"]:
-        file = params.path("runs", "scores", arm, "scores.csv")
+        file = params.path("runs", "study", "scores", arm, "scores.csv")
         rows = pd.read_csv(file)
         rows[rows["step"] != 50].to_csv(file, index=False)
     collect(params)
@@ -151,17 +148,9 @@ def test_the_chosen_setting_is_said(params):
 
 def test_whole_numbers_are_written_whole(params):
     collect(params)
-    header, *lines = params.path("results", "scores.csv").read_text().splitlines()
+    header, *lines = params.path("results", "tables", "scores.csv").read_text().splitlines()
     place = [header.split(",").index(name) for name in ("seed", "step", "epochs", "train_examples")]
     assert not any("." in line.split(",")[i] for line in lines for i in place)
-
-
-def test_differences_are_those_of_final_weights_with_the_chosen_setting(params):
-    collect(params)
-    found = findings.differences(params, "loss-weight")
-    cola = found[found["measure"] == "cola (matthews)"]
-    assert len(cola) and cola["mean"].to_numpy() == pytest.approx(0)
-    assert cola["n"].to_list() == [len(params.seeds)] * len(cola)
 
 
 @pytest.mark.parametrize("missing", ["run.json", "history.csv"])
@@ -169,7 +158,7 @@ def test_a_missing_run_is_refused_by_name_and_nothing_is_written(params, missing
     (resolve("strong", 1, params).directory / missing).unlink()
     with pytest.raises(TablesError, match="arm 'strong', seed '1'.*" + missing) as error:
         collect(params)
-    assert str(error.value).endswith("dvc repro student@laptop-strong")
+    assert str(error.value).endswith("dvc repro student@laptop-strong-1")
     assert str(params.root) not in str(error.value)
     assert not params.path("results").exists()
 
@@ -179,11 +168,11 @@ def test_a_missing_run_is_refused_by_name_and_nothing_is_written(params, missing
     [
         ("normal", "evaluate-student@laptop-normal"),
         ("scratch", "evaluate-standalone@laptop-scratch"),
-        ("baseline", "evaluate-baseline"),
+        ("baseline", "evaluate-baseline@laptop-baseline"),
     ],
 )
 def test_missing_scores_are_refused_by_name_with_the_stage_that_makes_them(params, arm, stage):
-    params.path("runs", "scores", arm, "scores.csv").unlink()
+    params.path("runs", "study", "scores", arm, "scores.csv").unlink()
     with pytest.raises(TablesError, match=f"dvc repro {stage}$"):
         collect(params)
 
@@ -199,8 +188,9 @@ def test_dropped_arms_and_seeds_leave_every_table_though_their_files_stay(params
 
     def drop(content):
         content["seeds"] = [0, 2]
-        del content["arms"]["decayed"], content["claims"]["decay-helps"]
-        content["factors"]["loss-weight"].remove("decayed")
+        del content["arms"]["4-to-1"], content["claims"]["decay-helps"]
+        for arms in content["analyses"].values():
+            arms[:] = [arm for arm in arms if arm != "4-to-1"]
 
     changed = change(params.root, drop)
     for recollect in (False, True):
@@ -208,8 +198,7 @@ def test_dropped_arms_and_seeds_leave_every_table_though_their_files_stay(params
             collect(changed)
         for name in results.COLUMNS:
             rows = table(name, changed)
-            assert "decayed" not in {*rows["arm"]} and {*rows["seed"].dropna()} == {0, 2}
-    assert "decayed" not in answers.study_answer(changed)
+            assert "4-to-1" not in {*rows["arm"]} and {*rows["seed"].dropna()} == {0, 2}
 
 
 def test_an_added_seed_is_missed_by_name(params):
@@ -220,93 +209,43 @@ def test_an_added_seed_is_missed_by_name(params):
 
 
 def test_tables_that_were_never_made_are_refused_with_their_command(params):
-    with pytest.raises(TablesError, match="results/laptop/runs.csv is missing; run dvc repro"):
+    with pytest.raises(
+        TablesError, match="results/laptop/tables/runs.csv is missing; run dvc repro"
+    ):
         table("runs", params)
 
 
 def test_a_schedule_is_kept_as_text_and_a_number_as_a_number_of_one_form(params):
     collect(params)
     weights = table("runs", params).drop_duplicates("arm").set_index("arm")["soft_weight"]
-    assert json.loads(weights["decayed"])["from"] == 4
+    assert json.loads(weights["4-to-1"])["from"] == 4
     assert (weights["scratch"], weights["strong"]) == ("0.0", "4.0")
 
 
-def test_gap_and_gain_are_positive_for_a_worse_teacher_that_helps(params):
+def extended_runs(params, arms=("same-size-teacher",)):
+    """The study's table of runs, as that of the extended grid with other arms or seeds."""
+    rows = pd.read_csv(params.path("results", "tables", "runs.csv"))
+    rows = pd.concat([rows[rows["arm"] == "normal"].assign(arm=arm) for arm in arms])
+    results.save(rows, params.path("results", "tables", "extended-runs.csv"))
+
+
+def test_rows_of_the_extended_grid_follow_those_of_the_study(params):
     collect(params)
-    points = findings.gaps(table("runs", params), ["normal"])
-    assert points["gap"].to_numpy() == pytest.approx(0.1, abs=0.01)
-    assert points["gain"].to_numpy() == pytest.approx(0.2, abs=0.01)
-    assert {*points["teacher"]} == {"weak-teacher"}
+    study = table("runs", params)
+    extended_runs(params)
+    rows = table("runs", params)
+    pd.testing.assert_frame_equal(rows.head(len(study)), study, check_dtype=False)
+    assert {*rows["arm"].tail(3)} == {"same-size-teacher"} and len(rows) == len(study) + 3
+    assert {*table("curves", params)["arm"]} == {*params.names()}
 
 
-def test_equal_flops_reads_an_arm_where_the_student_alone_ends(params):
+def test_arms_that_have_no_run_are_named(params):
     collect(params)
-    read = findings.losses_at_flops(table("runs", params), table("curves", params))
-    step = 60000 / 700  # 600 a step for the student, 100 for its teacher
-    expected = LOSS["normal"] + (100 - step) / 100
-    assert read["normal"][0] == pytest.approx(expected, abs=0.01)
-    assert read["scratch"][0] == pytest.approx(LOSS["scratch"], abs=0.01)
+    asked = ["normal", "same-size-teacher", "adaptive"]
+    assert results.not_run(params, asked) == ["same-size-teacher", "adaptive"]
+    extended_runs(params)
+    assert results.not_run(params, asked) == ["adaptive"]
 
 
-def test_a_teacher_that_costs_the_whole_budget_leaves_nothing_to_read(params):
-    collect(params)
-    runs, curves = table("runs", params), table("curves", params)
-    read = findings.losses_at_flops(runs, curves, teacher_training=True)
-    assert read["normal"].isna().all() and read["scratch"].notna().all()
-
-
-def test_interaction_is_the_difference_of_the_soft_losss_two_effects(params):
-    collect(params)
-    arms = params.factors["parameter-remapping"]
-    random, remapped, both = findings.soft_effects(table("runs", params), arms)
-    assert (random.mean, remapped.mean) == pytest.approx((-0.2, 0.3), abs=0.01)
-    assert both.mean == pytest.approx(remapped.mean - random.mean)
-
-
-def test_a_square_with_a_missing_corner_is_refused(params):
-    collect(params)
-    with pytest.raises(TablesError, match="four arms.*found scratch, normal, remapped "):
-        findings.square(table("runs", params), ["scratch", "normal", "remapped"])
-
-
-def test_claims_get_the_verdicts_that_the_made_up_losses_imply(params):
-    collect(params)
-    verdicts = findings.claims(params).set_index("claim")["verdict"]
-    assert verdicts["weak-helps"] == "supported"
-    assert verdicts["very-weak-harms"] == "contradicted"
-    assert verdicts["soft-loss-helps-remapped"] == "contradicted"
-
-
-def test_a_claim_part_way_is_read_from_the_curves_at_that_step(params):
-    collect(params)
-    early = findings.losses_at(table("curves", params), 0.35)
-    assert early["scratch"][0] == pytest.approx(LOSS["scratch"] + 0.6, abs=0.01)  # step 40
-
-
-def test_one_seed_leaves_every_claim_undecided(params):
-    alone = change(params.root, lambda p: p.update(seeds=[1]))
-    collect(alone)
-    assert {*findings.claims(alone)["verdict"]} == {"undecided"}
-    assert "one seed, no interval" in answers.study_answer(alone)
-
-
-@pytest.mark.parametrize(
-    ("differences", "word"),
-    [([-0.2, -0.21], "ahead"), ([0.2, 0.21], "behind"), ([-0.2, 0.21], "unclear")],
-)
-def test_words_follow_the_interval_not_the_mean(differences, word):
-    d = paired(differences, [0, 0])
-    assert answers.side(d, better="ahead", worse="behind", unclear="unclear") == word
-
-
-def test_the_break_even_sentence_turns_with_the_slope(params):
-    collect(params)
-    runs, arms = table("runs", params), params.factors["teacher-quality"]
-    # gains 0.2, 0.1, -0.2 at gaps 0.1, 0.2, 0.6: slope -0.11 / 0.14, zero at 0.342
-    assert "while it is less than 0.34" in answers.answer("teacher-quality", params)
-    flipped = runs.copy()
-    students = flipped["arm"].isin(arms[1:])
-    flipped.loc[students, "heldout_loss"] = 8 - runs["heldout_loss"] + 0.2 * runs["seed"]
-    line = findings.gap_line(flipped, arms)
-    said = answers.say_break_even(line, findings.gaps(flipped, arms))
-    assert "once it is more than 0.34" in said
+def test_where_token_losses_were_not_computed_there_are_no_rows(params):
+    assert results.token_losses(params).empty

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -45,12 +46,12 @@ BAD = {
         ["arms", "strong", "teacher"], "weka",
         r"arms\.strong\.teacher: 'weka' is not a model; choose one of scratch, weak-teacher"),
     "unknown shape": (
-        ["arms", "decayed", "soft_weight", "shape"], "cubic",
+        ["arms", "4-to-1", "soft_weight", "shape"], "cubic",
         r"soft_weight\.shape.*'linear', 'cosine'"),
     "unknown arm key": (
         ["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
     "unknown schedule key": (
-        ["arms", "decayed", "soft_weight", "frm"], 4,
+        ["arms", "4-to-1", "soft_weight", "frm"], 4,
         r"frm: unknown key; allowed: from, to, shape, until"),
     "unknown train key": (
         ["scales", "laptop", "train", "lr"], 1, r"train\.lr: unknown key; allowed: steps"),
@@ -63,11 +64,11 @@ BAD = {
     "unknown top-level key": (["sales"], {}, r"sales: unknown key; allowed: scale, seeds"),
     "negative weight": (["arms", "strong", "soft_weight"], -1, r"arms\.strong\.soft_weight.*-1"),
     "negative scheduled weight": (
-        ["arms", "decayed", "soft_weight", "to"], -1, r"arms\.decayed\.soft_weight\.to.*-1"),
+        ["arms", "4-to-1", "soft_weight", "to"], -1, r"arms\.4-to-1\.soft_weight\.to.*-1"),
     "zero temperature": (["defaults", "temperature"], 0, r"defaults\.temperature.*greater than 0"),
     "exponential to zero": (
-        ["arms", "decayed", "soft_weight"], {"from": 4, "to": 0, "shape": "exponential"},
-        r"arms\.decayed\.soft_weight.*above 0"),
+        ["arms", "4-to-1", "soft_weight"], {"from": 4, "to": 0, "shape": "exponential"},
+        r"arms\.4-to-1\.soft_weight.*above 0"),
     "no learning signal": (
         ["arms", "strong"], {"teacher": "weak-teacher", "hard_weight": 0, "soft_weight": 0},
         r"arms\.strong.*both 0"),
@@ -78,8 +79,8 @@ BAD = {
     "seed twice": (["seeds"], [0, 0], "names a seed twice"),
     "no seed": (["seeds"], [], "seeds"),
     "arm named as a model": (["arms", "scratch"], {"teacher": "weak-teacher"}, r"arms\.scratch"),
-    "unknown arm in a factor": (
-        ["factors", "loss-weight"], ["scratch", "strnog"], r"factors\.loss-weight: 'strnog'"),
+    "unknown arm in an analysis": (
+        ["analyses", "loss-weight"], ["scratch", "strnog"], r"analyses\.loss-weight: 'strnog'"),
     "unknown arm in a claim": (
         ["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
     "no threads": (
@@ -103,7 +104,7 @@ BAD = {
     "an arm that is a number": (["arms", 4], {"teacher": "weak-teacher"}, r"arms\.4: .*string"),
     "an unknown task": (
         ["scales", "laptop", "evaluate", "tasks"], ["colla"],
-        r"evaluate\.tasks\.0: .*'cola', 'sst2'"),
+        r"evaluate\.tasks\.0: 'colla' is not a task; choose from .*cola, sst2"),
     "a task twice": (["scales", "laptop", "evaluate", "tasks"], ["rte", "rte"], "tasks: .*twice"),
     "no learning rate": (
         ["scales", "laptop", "evaluate", "learning_rate"], [], r"evaluate\.learning_rate"),
@@ -117,40 +118,46 @@ BAD = {
         ["scales", "laptop", "evaluate", "checkpoints"], True, r"train\.keep names no checkpoint"),
     "texts longer than the positions": (
         ["scales", "smoke", "model", "family"], "bert", r"evaluate\.length 128 .* 32 positions"),
-    "an arm named as a teacher that counts": (
-        ["evidence", "arms", "unigram"], {"teacher": "unigram"},
-        r"evidence\.arms\.unigram: .*not trained"),
-    "weights of a teacher that counts": (
-        ["evidence", "arms", "frequencies", "remap"], "repeat-last",
-        r"evidence\.arms\.frequencies: teacher 'unigram' has neither weights"),
-    "a gap to a teacher that counts": (
-        ["evidence", "arms", "frequencies", "soft_weight"],
-        {"from": 1, "to": 0, "shape": "adaptive"}, r"frequencies\.soft_weight: .*no held-out loss"),
+    "an arm named as a context-free teacher": (
+        ["extended", "arms", "unigram"], {"teacher": "unigram"},
+        r"extended\.arms\.unigram: .*not trained"),
+    "weights of a context-free teacher": (
+        ["extended", "arms", "unigram-teacher", "remap"], "repeat-last",
+        r"extended\.arms\.unigram-teacher: teacher 'unigram' has neither weights"),
+    "a gap to a context-free teacher": (
+        ["extended", "arms", "unigram-teacher", "soft_weight"],
+        {"from": 1, "to": 0, "shape": "adaptive"},
+        r"unigram-teacher\.soft_weight: .*no held-out loss"),
     "an adaptive weight with a clock": (
-        ["evidence", "arms", "adaptive", "soft_weight", "until"], 0.5, r"adaptive.*no 'until'"),
+        ["extended", "arms", "adaptive", "soft_weight", "until"], 0.5, r"adaptive.*no 'until'"),
     "an unknown teacher in the extended grid": (
-        ["evidence", "arms", "self", "teacher"], "weka",
-        r"evidence\.arms\.self\.teacher: 'weka' .*weak-half.*unigram"),
+        ["extended", "arms", "same-size-teacher", "teacher"], "weka",
+        r"extended\.arms\.same-size-teacher\.teacher: 'weka' .*weak-half.*unigram"),
     "a teacher of the extended grid in the study": (
         ["arms", "strong", "teacher"], "weak-half",
         r"arms\.strong\.teacher: 'weak-half' is not a model"),
     "an arm of the study again": (
-        ["evidence", "arms", "strong"], {"teacher": "scratch"},
-        r"evidence\.arms\.strong: arms has"),
-    "an unknown arm in an analysis": (
-        ["evidence", "analyses", "gap"], ["nromal"], r"evidence\.analyses\.gap: 'nromal'"),
+        ["extended", "arms", "strong"], {"teacher": "scratch"},
+        r"extended\.arms\.strong: arms has"),
     "an unknown arm in a claim of the extended grid": (
-        ["evidence", "claims", "adaptive-beats-constant", "arm"], "adaptvie",
-        r"evidence\.claims\.adaptive-beats-constant\.arm: 'adaptvie'"),
-    "equal operations of another rival": (
-        ["evidence", "claims", "worth-its-compute", "against"], "normal",
+        ["claims", "adaptive-beats-constant", "arm"], "adaptvie",
+        r"claims\.adaptive-beats-constant\.arm: 'adaptvie'"),
+    "equal FLOPs against another arm": (
+        ["claims", "worth-its-compute", "against"], "normal",
         r"worth-its-compute\.against: .*'scratch'"),
-    "equal operations in the study": (
-        ["claims", "weak-helps", "measure"], "equal_flops_loss",
-        r"weak-helps\.measure: .*evidence"),
-    "no budget": (["evidence", "arms", "normal-4x", "budget"], 0, r"normal-4x\.budget"),
+    "no budget": (["extended", "arms", "normal-4x", "budget"], 0, r"normal-4x\.budget"),
     "unknown keys of the extended grid": (
-        ["evidence", "arm"], {}, r"evidence\.arm: unknown key; allowed: seeds, models, arms"),
+        ["extended", "arm"], {}, r"extended\.arm: unknown key; allowed: seeds, models, arms"),
+    "an arm that is one number": (
+        ["arms", "strong"], 4, r"arms\.strong: expected keys and values \(found 4\)"),
+    "a scale that is a list": (
+        ["scales", "laptop"], [1], r"scales\.laptop: expected keys and values"),
+    "one beta": (["scales", "laptop", "train", "betas"], 0.9, r"train\.betas: expected a list"),
+    "a default teacher": (
+        ["defaults", "teacher"], "scratch", r"defaults\.teacher: must be left out"),
+    "a batch that does not split": (
+        ["scales", "laptop", "train", "accumulate"], 3,
+        r"batch 16 is not a multiple of accumulate 3"),
     "heads that do not divide": (
         ["scales", "laptop", "model", "heads"], 3, r"model.*not a multiple"),
 }  # fmt: skip
@@ -162,6 +169,7 @@ def test_bad_params_are_refused_with_file_key_and_what_is_allowed(case, edited):
     with pytest.raises(ParamsError, match=message) as refused:
         load_params(edited(keys, value))
     assert str(refused.value).startswith("params.yaml: ")
+    assert not re.search(r"instance of|dictionary|tuple|NoneType|self\.", str(refused.value))
 
 
 def test_every_fault_is_named_at_once(edited):
@@ -181,7 +189,7 @@ def test_a_file_that_is_no_mapping_is_refused(text, tmp_path):
         load_params(file)
 
 
-def test_no_params_file_is_said_so(tmp_path, monkeypatch):
+def test_a_missing_params_file_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match=r"no params\.yaml"):
         load_params()
@@ -195,6 +203,15 @@ def test_the_command_refuses_with_one_line_and_a_failing_exit(edited):
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "arms.strong.teacher" in done.stderr
+
+
+def test_the_command_prints_the_scale_and_the_size_of_the_study(edited):
+    folder = edited(["seeds"], [0, 1]).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "dwt.config.params"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "params.yaml is sound: scale laptop, 11 arms x 2 seeds\n"
 
 
 def test_a_model_resolves_to_a_run_of_the_hard_loss_alone():
@@ -214,7 +231,7 @@ def test_what_an_arm_gives_wins_over_defaults(edited):
 
 
 def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
-    run = resolve("decayed", 0, load_params(ROOT / "params.yaml"))
+    run = resolve("4-to-1", 0, load_params(ROOT / "params.yaml"))
     assert run.settings()["soft_weight"] == {"from": 4, "to": 1, "shape": "linear", "until": 1}
 
 
@@ -236,7 +253,7 @@ def test_threads_and_compile_reach_a_run_also_from_bare_on_and_off(edited, key, 
     assert resolve("normal", 0, load_params(file)).train[key] == read
 
 
-def test_threads_and_compile_are_chosen_for_the_machine_where_nothing_is_said(edited):
+def test_threads_and_compile_are_auto_by_default(edited):
     file = edited(["scales", "laptop", "train", "clip"], 1.0)
     content = yaml.safe_load(file.read_text())
     del content["scales"]["laptop"]["train"]["threads"]
@@ -275,29 +292,36 @@ def test_a_budget_is_a_share_of_the_steps_and_changes_nothing_else(edited):
     assert resolve("weak-quarter", 0, params).train["steps"] == usual.train["steps"] / 4
 
 
-def test_the_extended_grid_lies_beside_the_study_and_reads_its_teachers():
+def test_each_grid_has_a_folder_and_the_extended_one_reads_the_studys_teachers():
     params = load_params(ROOT / "params.yaml")
-    folder = lambda run: run.directory.relative_to(ROOT).parts[1:]  # noqa: E731
-    taught = lambda run: run.teacher_directory.relative_to(ROOT).parts[1:]  # noqa: E731
-    more = params.evidence.seeds[0]
-    study, arm, again = (
-        resolve(*each, params) for each in (("normal", 0), ("normal-half", 0), ("normal", more))
-    )
-    beside = f"{params.scale}-evidence"
-    assert folder(study) == (params.scale, "student", "normal", "0")
-    assert folder(arm) == (beside, "student", "normal-half", "0")
-    assert folder(again) == (beside, "student", "normal", str(more))
-    assert taught(study) == (params.scale, "standalone", "weak-teacher", "0")
-    assert taught(arm) == (beside, "standalone", "weak-half", "0")
-    assert taught(again) == (beside, "standalone", "weak-teacher", str(more))
-    assert resolve("frequencies", 0, params).teacher_directory is None
-    declared = params.runs_of("evidence")
-    assert len(declared) == len({*declared})
-    assert {*declared}.isdisjoint(params.runs_of("study"))
+    scale, seed = ROOT / "runs" / params.scale, params.extended.seeds[0]
+    folders = {
+        ("normal", 0): ("study/student/normal/0", "study/standalone/weak-teacher/0"),
+        ("normal-half", 0): ("extended/student/normal-half/0", "extended/standalone/weak-half/0"),
+        ("normal-2x", 0): ("extended/student/normal-2x/0", "study/standalone/weak-teacher/0"),
+        ("normal", seed): (
+            f"extended/student/normal/{seed}",
+            f"extended/standalone/weak-teacher/{seed}",
+        ),
+    }
+    for (arm, seed), (own, teachers) in folders.items():
+        run = resolve(arm, seed, params)
+        assert (run.directory, run.teacher_directory) == (scale / own, scale / teachers)
+    assert resolve("unigram-teacher", 0, params).teacher_directory is None
 
 
-def test_what_no_arm_of_the_study_sets_is_no_part_of_its_settings():
-    """So that a setting made for a new arm leaves finished runs finished."""
+def test_a_run_belongs_to_one_grid_and_is_declared_once():
+    params = load_params(ROOT / "params.yaml")
+    for grid in ("study", "extended"):
+        declared = params.runs_of(grid)
+        assert len(declared) == len({*declared})
+        assert {params.grid_of(*run) for run in declared} == {grid}
+    with pytest.raises(ValueError, match="choose study or extended"):
+        params.runs_of("all")
+
+
+def test_a_context_that_is_not_set_is_no_part_of_the_settings():
+    """The digests of runs that were finished before this key existed still hold."""
     params = load_params(ROOT / "params.yaml")
     assert "context" not in resolve("normal", 0, params).settings()
-    assert resolve("shuffled", 0, params).settings()["context"] == "shuffled"
+    assert resolve("shuffled-contexts", 0, params).settings()["context"] == "shuffled"

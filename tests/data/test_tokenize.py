@@ -1,4 +1,4 @@
-"""dwt/data/tokenize.py and dwt/data/packing.py: same bytes however the work is done, and work is kept."""
+"""dwt/data/tokenize.py and packing.py: the same bytes however the work is done, and resuming."""
 
 import errno
 import hashlib
@@ -8,29 +8,23 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_corpus import articles, write_text
+from small_text import articles, file_settings, write_text
 
-from dwt.data import packing as assemble
-from dwt.data import tokenize as tokenise
+from dwt.data import packing
+from dwt.data import tokenize as tokenizing
 from dwt.data.corpus import CorpusError, build_corpus, load_corpus
+from dwt.data.deduplicate import fingerprints, normalized
 from dwt.data.progress import Progress
-from dwt.data.prose import letters_of, sentences
+from dwt.data.sentences import sentences
+from dwt.data.splits import in_share, sample_sentences
 from dwt.data.vocabulary import SPECIAL_TOKENS, make_tokenizer
 
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
     """`source: files`; shards of 2,000 bytes, so some ten of them."""
-    monkeypatch.setattr(tokenise, "SHARD", 2000)
-    write_text(tmp_path / "text.txt", articles(0, 300))
-    write_text(tmp_path / "other.txt", articles(300, 360))
-    return {
-        "source": "files",
-        "files": ["text.txt"],
-        "out_of_domain": ["other.txt"],
-        "vocabulary": {"size": 150, "alphabet": 30},
-        "heldout": 0.2,
-    }
+    monkeypatch.setattr(tokenizing, "SHARD_BYTES", 2000)
+    return file_settings(tmp_path)
 
 
 def build(settings, root, name="built", **options):
@@ -69,14 +63,14 @@ def test_ids_word_by_word_are_those_of_the_whole_text(tmp_path):
     odd += [" ", " ", "\n", "[MASK]", "[SEP]", "##a", "the", "x" * 120, "\x00", "\ufffd"]
     texts = ["".join(draw.choices(odd, k=draw.randrange(60))) for _ in range(1500)]
     tokenizer = make_tokenizer({"size": 90, "alphabet": 30}, lambda: iter(texts), root=tmp_path)
-    words = tokenise.Words(tokenizer)
+    words = tokenizing.CachedTokenizer(tokenizer)
     for text in texts:
         assert words.ids(text).tolist() == tokenizer.encode(text, add_special_tokens=False).ids
 
 
 def test_forgetting_words_changes_no_id(monkeypatch, settings, tmp_path):
     expected = content(build(settings, tmp_path).directory)
-    monkeypatch.setattr(tokenise, "WORDS", 3)
+    monkeypatch.setattr(tokenizing, "CACHED_WORDS", 3)
     assert content(build(settings, tmp_path).directory) == expected
 
 
@@ -89,14 +83,14 @@ def test_any_number_of_processes_writes_the_same_bytes(settings, tmp_path):
 
 def test_any_size_of_shard_gives_the_same_corpus(settings, tmp_path, monkeypatch):
     expected = content(build(settings, tmp_path).directory)
-    monkeypatch.setattr(tokenise, "SHARD", 10**9)
+    monkeypatch.setattr(tokenizing, "SHARD_BYTES", 10**9)
     assert content(build(settings, tmp_path).directory) == expected
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenise, "SHARD", 50_000)
-    monkeypatch.setattr(tokenise, "WORDS", 1000)
-    monkeypatch.setattr(assemble, "TABLE_CHARACTERS", 20_000)
+    monkeypatch.setattr(tokenizing, "SHARD_BYTES", 50_000)
+    monkeypatch.setattr(tokenizing, "CACHED_WORDS", 1000)
+    monkeypatch.setattr(packing, "TABLE_CHARACTERS", 20_000)
     words = [f"{a}{b}" for a in "bcdfghjk" for b in ("an", "ad", "in", "or", "es")]
 
     def rows(number):
@@ -112,9 +106,9 @@ def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
     for number in (400, 1600):
         tracemalloc.start()
         how = {"tokenizer": tmp_path / "tokenizer.json", "heldout": 0.1, "workers": 1}
-        shards = tokenise.tokenise(rows(number), tmp_path / "shards", **how)
-        outside = tokenise.tokenise(rows(5), tmp_path / "shards", **how | {"heldout": None})
-        assemble.assemble(shards + outside, tmp_path, tokenizer, 4)
+        shards = tokenizing.tokenize(rows(number), tmp_path / "shards", **how)
+        outside = tokenizing.tokenize(rows(5), tmp_path / "shards", **how | {"heldout": None})
+        packing.pack(shards + outside, tmp_path, length=4)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # What remains is the names of the shards, here of 50 kB each.
@@ -135,10 +129,10 @@ def test_a_killed_build_goes_on_from_its_finished_shards(settings, tmp_path, fai
     fails_at(10**6, None)
     seen = {}
     monkeypatch.setattr(
-        "dwt.data.corpus.assemble",
-        lambda shards, *rest: (
+        "dwt.data.corpus.pack",
+        lambda shards, *args, **options: (
             seen.update({s: s.stat().st_mtime_ns for s in shards}),
-            assemble.assemble(shards, *rest),
+            packing.pack(shards, *args, **options),
         )[1],
     )
     assert content(build(settings, tmp_path).directory) == expected
@@ -182,14 +176,14 @@ def test_a_full_disk_is_named_and_what_is_tokenised_is_kept(settings, tmp_path, 
 
 def test_one_in_four_sentences_is_drawn_and_the_same_ones_in_any_text():
     text = "\n".join(f"Sentence {i} is here. Another one is number {i}." for i in range(2000))
-    kept = [s for line in tokenise.sampled(text, 0.25).split("\n") for s in sentences(line)]
+    kept = [s for line in sample_sentences(text, 0.25).split("\n") for s in sentences(line)]
     assert abs(len(kept) - 1000) < 4 * np.sqrt(4000 * 0.25 * 0.75)
     assert set(kept) <= {s for line in text.split("\n") for s in sentences(line)}
     some = "\n".join(text.split("\n")[500:700])
-    assert set(tokenise.sampled(some, 0.25).split("\n")) <= set(
-        tokenise.sampled(text, 0.25).split("\n")
+    assert set(sample_sentences(some, 0.25).split("\n")) <= set(
+        sample_sentences(text, 0.25).split("\n")
     )
-    fewer = [s for line in tokenise.sampled(text, 0.1).split("\n") for s in sentences(line)]
+    fewer = [s for line in sample_sentences(text, 0.1).split("\n") for s in sentences(line)]
     assert set(fewer) < set(kept)
 
 
@@ -199,7 +193,7 @@ def test_sampling_moves_no_document_to_another_split(settings, tmp_path):
     assert set(drawn.heldout().text) < set(whole.heldout().text)
     assert drawn.card["sample"] == 0.5 and "sample" not in whole.card
     every = [s for text in articles(0, 300) for line in text.split("\n") for s in sentences(line)]
-    kept = [s for s in every if tokenise.is_below(s, 0.5, kind=b"sentence")]
+    kept = [s for s in every if in_share(s, 0.5, purpose=b"sentence")]
     words = sum(drawn.card["splits"][split]["words"] for split in ("train", "heldout"))
     assert words == sum(len(s.split()) for s in kept)
     outside = [card.card["splits"]["out-of-domain"] for card in (whole, drawn)]
@@ -208,38 +202,38 @@ def test_sampling_moves_no_document_to_another_split(settings, tmp_path):
 
 def test_a_one_sentence_document_is_drawn_independently_of_being_held_out():
     texts = [f"Sentence {i}." for i in range(4000)]
-    held = [t for t in texts if tokenise.is_below(t, 0.25)]
-    both = sum(tokenise.is_below(t, 0.25, kind=b"sentence") for t in held)
+    held = [t for t in texts if in_share(t, 0.25)]
+    both = sum(in_share(t, 0.25, purpose=b"sentence") for t in held)
     assert abs(both - len(held) / 4) < 4 * np.sqrt(len(held) * 0.25 * 0.75)
 
 
 def test_fingerprints_are_those_of_the_letters():
     text = "The 1st cat-dog, SAW it. Café ÉCOLE 9 is here.\nAll_of it: x² (or so)! \x1cWhy\tnot?"
     expected = [
-        hashlib.blake2b(letters_of(s).encode(), digest_size=8).digest()
+        hashlib.blake2b(normalized(s).encode(), digest_size=8).digest()
         for line in text.splitlines()
         for s in sentences(line)
     ]
-    assert tokenise.fingerprints(text) == expected and len(expected) == 4
+    assert fingerprints(text) == expected and len(expected) == 4
 
 
 def test_unseen_is_what_a_search_through_all_training_sentences_says(settings, tmp_path):
     corpus = build(settings, tmp_path)
     assert 0 < corpus.heldout().unseen.sum() < len(corpus.heldout())
     known = {
-        letters_of(sentence)
+        normalized(sentence)
         for text in articles(0, 300)
-        if not tokenise.is_below(text, 0.2)
+        if not in_share(text, 0.2)
         for line in text.split("\n")
         for sentence in sentences(line)
     }
     for text, unseen in zip(corpus.heldout().text, corpus.heldout().unseen, strict=True):
-        assert unseen == known.isdisjoint(map(letters_of, sentences(text)))
+        assert unseen == known.isdisjoint(map(normalized, sentences(text)))
 
 
 def test_the_heldout_table_is_cut_where_it_would_fill_the_memory(settings, tmp_path, monkeypatch):
     whole = build(settings, tmp_path, "whole")
-    monkeypatch.setattr(assemble, "TABLE_CHARACTERS", 1000)
+    monkeypatch.setattr(packing, "TABLE_CHARACTERS", 1000)
     short = build(settings, tmp_path)
     table = whole.heldout().head(len(short.heldout()))
     assert short.heldout().equals(table) and 1000 <= table.text.str.len().sum() < 1100
@@ -250,9 +244,9 @@ def test_the_heldout_table_is_cut_where_it_would_fill_the_memory(settings, tmp_p
 
 
 def test_progress_of_unknown_length_says_how_much_is_done(capsys, monkeypatch):
-    monkeypatch.setattr("dwt.data.progress.LINE_EVERY", 0.0)
-    monkeypatch.setattr("dwt.data.progress.person_watches", lambda: False)
-    progress = Progress("MB of text tokenised", None)
+    monkeypatch.setattr("dwt.data.progress.SECONDS_PER_LINE", 0.0)
+    monkeypatch.setattr("dwt.data.progress.is_interactive", lambda: False)
+    progress = Progress("MB of text tokenized", None)
     progress.update(7)
     progress.close()
-    assert capsys.readouterr().out.startswith("MB of text tokenised: 7  in ")
+    assert capsys.readouterr().out.startswith("MB of text tokenized: 7  in ")

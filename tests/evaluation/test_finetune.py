@@ -1,63 +1,17 @@
-"""dwt/evaluation/finetune.py: what can be learned is learned, at the mask, over a text and over two."""
-
-import math
+"""dwt/evaluation/finetune.py: learnable tasks are learned, at [MASK], on one text and on two."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 import torch
-from conftest import FAMILIES, SENTENCES
-from transformers import AutoModelForSequenceClassification
+from conftest import SENTENCES
 
-from dwt.evaluation.finetune import (
-    METRICS,
-    _batches,
-    _outputs,
-    classifier,
-    encode,
-    finetune,
-    scores_of,
-)
-from dwt.evaluation.heldout_tasks import Task
+from dwt.evaluation.finetune import _batches, _outputs, classifier, encode, finetune
+from dwt.evaluation.tasks import Task
+from dwt.training.families import FAMILIES
 from dwt.training.models import build_model, hidden_at
 
-TRUTH, FOUND = np.array([0, 1, 1, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 1, 1, 0, 0])
-TP, FP, FN, TN = 3, 1, 2, 2  # of label 1
 PERFECT = {"accuracy": (1.0, 30)}
-
-
-def test_metrics_of_labels_are_their_closed_forms():
-    across = math.sqrt((TP + FP) * (TP + FN) * (TN + FP) * (TN + FN))
-    assert METRICS["accuracy"](TRUTH, FOUND) == (TP + TN) / 8
-    assert METRICS["f1"](TRUTH, FOUND) == pytest.approx(2 * TP / (2 * TP + FP + FN))
-    assert METRICS["matthews"](TRUTH, FOUND) == pytest.approx((TP * TN - FP * FN) / across)
-
-
-def test_f1_is_that_of_the_positive_label_as_glue_has_it():
-    assert METRICS["f1"](TRUTH, FOUND) != pytest.approx(METRICS["f1"](1 - TRUTH, 1 - FOUND))
-
-
-def test_metrics_of_numbers_are_pearsons_and_spearmans_ties_among_them():
-    rng = np.random.default_rng(0)
-    truth, found = rng.integers(0, 6, 50).astype(float), rng.normal(size=50)
-    assert METRICS["pearson"](truth, found) == pytest.approx(np.corrcoef(truth, found)[0, 1])
-    ranks = [scipy.stats.rankdata(values) for values in (truth, found)]
-    assert METRICS["spearman"](truth, found) == pytest.approx(np.corrcoef(*ranks)[0, 1])
-
-
-def test_a_constant_guess_correlates_with_nothing():
-    assert METRICS["pearson"](TRUTH, np.ones(8)) == METRICS["spearman"](TRUTH, np.ones(8)) == 0.0
-    assert METRICS["matthews"](TRUTH, np.ones(8)) == 0.0
-
-
-def test_every_metric_of_every_validation_set_is_scored_on_its_own_rows():
-    frames = {"matched": pd.DataFrame({"label": TRUTH}), "mismatched": pd.DataFrame({"label": [1]})}
-    task = Task("two", ("accuracy", "f1"), ("no", "yes"), None, frames)
-    found = scores_of(task, {"matched": FOUND, "mismatched": np.array([1])})
-    assert found["accuracy (matched)"] == (5 / 8, 8)
-    assert found["accuracy (mismatched)"] == found["f1 (mismatched)"] == (1.0, 1)
-    assert len(found) == 4
 
 
 def one_set(name, metrics, labels, frame, **kind):
@@ -86,7 +40,7 @@ SETTINGS = dict(learning_rate=3e-3, epochs=6, batch=8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_keeps_its_encoder_and_gets_fresh_labels(family, vocabulary):
+def test_a_classifier_keeps_the_encoder_and_draws_a_new_head_from_the_seed(family, vocabulary):
     shape = dict(family=family, width=16, heads=2, intermediate=24)
     base = build_model(shape, layers=2, vocabulary=vocabulary, max_length=32)
     ids = torch.randint(5, 100, (3, 8))
@@ -97,20 +51,20 @@ def test_every_family_keeps_its_encoder_and_gets_fresh_labels(family, vocabulary
         assert torch.equal(made(input_ids=ids).logits, again(input_ids=ids).logits)
         assert not torch.equal(made(input_ids=ids).logits, other(input_ids=ids).logits)
         for one in (made, other):
-            encoder, wanted = one.base_model.state_dict(), base.base_model.state_dict()
-            assert all(torch.equal(encoder[k], v) for k, v in wanted.items() if k in encoder)
-            assert len(encoder.keys() & wanted.keys()) > 10
+            encoder, source = one.base_model.state_dict(), base.base_model.state_dict()
+            assert all(torch.equal(encoder[k], v) for k, v in source.items() if k in encoder)
+            assert len(encoder.keys() & source.keys()) > 10
 
 
-def test_a_missing_word_is_read_from_what_masked_lm_gives_its_output_layer(model, vocabulary):
+def test_at_mask_the_head_reads_the_state_that_masked_lm_reads(model, vocabulary):
     made = classifier(model, word_task(3, at_mask=True), seed=0).eval()
     ids, places = torch.randint(5, 50, (3, 8)), torch.tensor([[2], [5], [7]])
-    found = made(input_ids=ids).logits[torch.arange(3), places[:, 0]]
+    logits = made(input_ids=ids).logits[torch.arange(3), places[:, 0]]
     state = hidden_at(model, ids, places)
-    torch.testing.assert_close(found, state @ made.classifier.weight.T + made.classifier.bias)
+    torch.testing.assert_close(logits, state @ made.classifier.weight.T + made.classifier.bias)
 
 
-def test_fine_tuning_learns_what_can_be_learned(model, tokenizer):
+def test_fine_tuning_learns_a_learnable_label(model, tokenizer):
     made = classifier(model, word_task(90), seed=0)
     assert finetune(made, encode(tokenizer, word_task(90)), settings=SETTINGS, seed=0) == PERFECT
 
@@ -142,18 +96,18 @@ def test_fine_tuning_is_a_function_of_its_seed(model, tokenizer):
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_number_is_learned_with_one_output_on_its_own_scale(model, tokenizer):
+def test_regression_learns_unscaled_numbers_with_one_output(model, tokenizer):
     encoded = encode(tokenizer, pair_task(90, number=True))
     made = classifier(model, encoded.task, seed=0)
     assert made.config.num_labels == 1
-    found = finetune(made, encoded, settings=SETTINGS | {"epochs": 20}, seed=0)
-    assert {*found} == {"pearson", "spearman"} and found["pearson"][0] > 0.9
-    guesses = _outputs(made, encoded, encoded.train[:9], "cpu")[:, 0].detach().numpy()
-    wanted = encoded.task.train.label.head(9).to_numpy()
-    assert np.abs(guesses - wanted).mean() < 0.7  # not scaled to [0, 1], nor centred
+    scores = finetune(made, encoded, settings=SETTINGS | {"epochs": 20}, seed=0)
+    assert {*scores} == {"pearson", "spearman"} and scores["pearson"][0] > 0.9
+    outputs = _outputs(made, encoded, encoded.train[:9], "cpu")[:, 0].detach().numpy()
+    labels = encoded.task.train.label.head(9).to_numpy()
+    assert np.abs(outputs - labels).mean() < 0.7  # neither scaled to [0, 1] nor centred
 
 
-def test_two_texts_are_encoded_apart_and_the_longer_one_is_cut_first(tokenizer):
+def test_a_pair_is_separated_and_its_longer_text_truncated_first(tokenizer):
     long, short = SENTENCES[1], SENTENCES[2]
     frame = pd.DataFrame({"text": [long], "pair": [short], "label": [0]})
     whole, cut = (
@@ -169,53 +123,20 @@ def test_two_texts_are_encoded_apart_and_the_longer_one_is_cut_first(tokenizer):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_padded_batch_of_pairs_gives_what_transformers_gives_each_alone(
-    family, vocabulary, tokenizer
-):
+def test_a_padded_batch_gives_the_logits_of_each_row_alone(family, vocabulary, tokenizer):
     shape = dict(family=family, width=16, heads=2, intermediate=24, initializer_range=0.5)
     base = build_model(shape, layers=2, vocabulary=vocabulary, max_length=64)
     encoded = encode(tokenizer, pair_task(9))
     made = classifier(base, encoded.task, seed=0).eval()
-    given = {"return_tensors": "pt", "return_token_type_ids": family == "bert"}
+    options = {"return_tensors": "pt", "return_token_type_ids": family == "bert"}
     with torch.no_grad():
-        found = _outputs(made, encoded, encoded.train, "cpu")
+        batched = _outputs(made, encoded, encoded.train, "cpu")
         rows = encoded.task.train.itertuples()
-        wanted = [made(**tokenizer(row.text, row.pair, **given)).logits[0] for row in rows]
-    torch.testing.assert_close(found, torch.stack(wanted), rtol=1e-4, atol=1e-5)
+        alone = [made(**tokenizer(row.text, row.pair, **options)).logits[0] for row in rows]
+    torch.testing.assert_close(batched, torch.stack(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_bert_tells_the_texts_of_a_pair_apart(vocabulary, tokenizer):
-    shape = dict(family="bert", width=16, heads=2, intermediate=24, initializer_range=0.5)
-    base = build_model(shape, layers=1, vocabulary=vocabulary, max_length=64)
-    encoded = encode(tokenizer, pair_task(9))
-    made = classifier(base, encoded.task, seed=0).eval()
-    before = _outputs(made, encoded, encoded.train, "cpu")
-    with torch.no_grad():
-        made.bert.embeddings.token_type_embeddings.weight[1] += torch.randn(16)
-    assert not torch.allclose(before, _outputs(made, encoded, encoded.train, "cpu"), atol=1e-3)
-
-
-def test_distilbert_and_bert_get_the_head_of_transformers_recipe(vocabulary, tmp_path):
-    for family in ("distilbert", "bert"):
-        shape = dict(family=family, width=16, heads=2, intermediate=24)
-        base = build_model(shape, layers=1, vocabulary=vocabulary, max_length=32)
-        base.save_pretrained(tmp_path / family)
-        recipe = AutoModelForSequenceClassification.from_pretrained(
-            tmp_path / family, num_labels=2
-        ).eval()
-        made = classifier(base, word_task(3), seed=0).eval()
-        assert type(made) is type(recipe)
-        head = {k: v for k, v in recipe.state_dict().items() if "classifier" in k or "pooler" in k}
-        made.load_state_dict(head, strict=False)
-        ids = torch.randint(5, 100, (3, 8))
-        torch.testing.assert_close(made(input_ids=ids).logits, recipe(input_ids=ids).logits)
-        last = made(input_ids=ids, output_hidden_states=True).hidden_states[-1]
-        if family == "distilbert":  # [CLS], a linear layer, ReLU, the labels
-            hidden = made.pre_classifier(last[:, 0]).relu()
-            torch.testing.assert_close(made.classifier(hidden), made(input_ids=ids).logits)
-
-
-def test_batches_hold_every_row_once_and_texts_of_like_length():
+def test_batches_hold_every_row_once_and_similar_lengths():
     lengths = np.random.default_rng(1).integers(3, 60, 7777)
     ids = [(np.zeros(n),) for n in lengths]
     batches = _batches(ids, 16, np.random.default_rng(0))
@@ -223,12 +144,4 @@ def test_batches_hold_every_row_once_and_texts_of_like_length():
     padded = sum(lengths[rows].max() * len(rows) for rows in batches)
     assert padded < 1.1 * lengths.sum()
     again = _batches(ids, 16, np.random.default_rng(1))
-    assert not any({*a} == {*b} for a in batches[:20] for b in again)  # other company each time
-
-
-def test_texts_labels_and_metrics_are_what_a_score_is_remembered_by(tokenizer):
-    same, again, other = (encode(tokenizer, word_task(n)).digest() for n in (9, 9, 12))
-    assert same == again != other
-    flipped = word_task(9)
-    flipped.train["label"] = 1 - flipped.train["label"]
-    assert encode(tokenizer, flipped).digest() != same
+    assert not any({*a} == {*b} for a in batches[:20] for b in again)  # reshuffled

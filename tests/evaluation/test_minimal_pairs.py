@@ -1,4 +1,4 @@
-"""dwt/evaluation/minimal_pairs.py: real against wrong, balanced, and never from training text."""
+"""dwt/evaluation/minimal_pairs.py: one error per pair, balanced words, no training text."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -54,13 +54,8 @@ def test_pairs_depend_on_the_seed_and_on_nothing_else(farm):
     assert minimal_pairs(farm, pairs=20)["word-swap"][:10] == both["word-swap"]
 
 
-def test_at_most_so_many_pairs(farm):
+def test_pairs_is_the_limit_of_each_kind(farm):
     assert {len(pairs) for pairs in minimal_pairs(farm, pairs=6).values()} == {6}
-
-
-def test_an_unknown_kind_names_the_known_ones(farm):
-    with pytest.raises(ValueError, match=r"'spelling'.*word-swap, function-word, agreement"):
-        minimal_pairs(farm, kinds=["spelling"])
 
 
 @pytest.mark.parametrize(
@@ -97,11 +92,7 @@ def test_places_where_both_forms_are_right_make_no_pair(text, kind):
 
 
 @pytest.mark.parametrize("kind", PAIR_KINDS)
-def test_too_little_text_names_the_kind_and_what_to_raise(kind):
+def test_too_little_text_is_refused_with_what_to_change(kind):
     table = pd.DataFrame({"document": [0], "text": ["Doors open inwards."], "unseen": [True]})
     with pytest.raises(ValueError, match=rf"'{kind}'.*corpus\.heldout"):
         minimal_pairs(SimpleNamespace(heldout=lambda: table), kinds=[kind])
-
-
-def test_pair_kinds_are_what_minimal_pairs_returns(farm):
-    assert tuple(minimal_pairs(farm, pairs=2)) == PAIR_KINDS

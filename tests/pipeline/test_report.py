@@ -10,21 +10,19 @@ from html.parser import HTMLParser
 import nbformat
 import pandas as pd
 import pytest
-import yaml
 from conftest import ROOT, run
 
 from dwt.analysis.tables import TablesError
 from dwt.config.params import load_params
+from dwt.pipeline import pages, report
 from dwt.pipeline.notebooks import clean
 from dwt.pipeline.pages import Page
-from dwt.pipeline.stages import pages, report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 browser_test = pytest.mark.skipif(
     CHROMIUM is None and "CI" not in os.environ, reason="no Chromium on this machine"
 )
-DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-EVIDENCE = yaml.safe_load((ROOT / "evidence" / "dvc.yaml").read_text())["stages"]
+SCALES = ("laptop", "wiki-mini")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
          "--disable-background-networking"]  # fmt: skip
 PHONE = {"width": 390, "height": 844}
@@ -38,40 +36,53 @@ def study(root):
     return root
 
 
-def shown_ledger(scale):
-    """The committed claims that the site shows: those of the extended grid where it has run."""
-    folder = ROOT / "results" / scale
-    more = folder / "evidence" / "claims.csv"
-    return pd.read_csv(more if more.is_file() else folder / "claims.csv").set_index("claim")
+def notebook_named(analysis):
+    (path,) = (ROOT / "notebooks").glob(f"*-{analysis}.ipynb")
+    return path.stem
+
+
+SUMMARY, QUALITY = notebook_named("summary"), notebook_named("teacher-quality")
+
+
+def committed_claims(scale):
+    file = ROOT / "results" / scale / "summary" / "claims.csv"
+    return pd.read_csv(file).set_index("claim")
 
 
 def minus(text):
     return text.replace("-", "−")
 
 
-def ran(root, name, scale, said, *, edit=""):
-    """Leave an executed notebook in which every code cell has said something, and nothing else."""
+def leave_executed(root, name, scale, text, *, edit=""):
+    """Leave an executed notebook in which every code cell has printed a text."""
     notebook = clean(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [nbformat.v4.new_output("stream", text=said)]
+            cell.outputs = [nbformat.v4.new_output("stream", text=text)]
     notebook.cells[-1].source += edit
-    path = root / "executed" / f"{name}-{scale}.ipynb"
+    path = root / "executed" / Page(name, scale).executed
     path.parent.mkdir(exist_ok=True)
     nbformat.write(notebook, path)
     return path
 
 
+def study_with_summaries(root):
+    """A study whose summary notebooks need not be executed again."""
+    for scale in SCALES:
+        leave_executed(study(root) if scale == SCALES[0] else root, SUMMARY, scale, "same")
+    return root
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """Three notebook pages: one executed, one of another edition, one as the pipeline left it."""
+    """Four notebook pages: three as the pipeline left them, one left with other cells."""
     root = study(tmp_path_factory.mktemp("study"))
-    ran(root, "04-teacher-quality", "laptop", "OF ANOTHER EDITION", edit="\n1 + 1")
-    ran(root, "04-teacher-quality", "wiki-mini", "LEFT BY THE PIPELINE")
-    ran(root, "07-summary", "laptop", "LEFT BY THE PIPELINE")
-    ran(root, "07-summary", "wiki-mini", "LEFT BY THE PIPELINE")
+    leave_executed(root, QUALITY, "laptop", "OF ANOTHER EDITION", edit="\n1 + 1")
+    leave_executed(root, QUALITY, "wiki-mini", "LEFT BY THE PIPELINE")
+    for scale in SCALES:
+        leave_executed(root, SUMMARY, scale, "LEFT BY THE PIPELINE")
     before = {path: path.read_bytes() for path in (root / "results").rglob("*.*")}
-    report.build(load_params(root / "params.yaml"), pages=("07-summary", "04-teacher-quality"))
+    report.build(load_params(root / "params.yaml"), only="summary|teacher-quality")
     assert {path: path.read_bytes() for path in (root / "results").rglob("*.*")} == before
     return root / "report"
 
@@ -108,35 +119,55 @@ def test_every_figure_says_what_it_shows_to_one_who_cannot_see_it(site):
     assert images and all(len(image.get("alt", "")) > 8 for image in images)
 
 
-def test_notebooks_are_in_order_of_their_numbers(site):
-    assert sorted(["10-gap", "9-factorial"], key=pages.number) == ["9-factorial", "10-gap"]
-    text = (site / "index.html").read_text()
-    listed = text[text.index('id="notebooks"') :]
-    assert listed.index("04-teacher-quality-laptop") < listed.index("07-summary-laptop")
+def test_every_notebook_with_figures_has_a_page_in_order_of_the_numbers(tmp_path):
+    root = study(tmp_path)
+    params = load_params(root / "params.yaml")
+    shutil.copy(ROOT / "notebooks" / f"{SUMMARY}.ipynb", root / "notebooks" / "99-mine.ipynb")
+    assert "99-mine" not in [page.name for page in report.find_pages(params, ["laptop"])]
+    (root / "results" / "laptop" / "mine").mkdir()
+    (root / "results" / "laptop" / "mine" / "a.svg").write_text("<svg/>")
+    names = [page.name for page in report.find_pages(params, ["laptop"])]
+    assert names == sorted(names) and names[-1] == "99-mine"
+    assert {SUMMARY, QUALITY} <= {*names}
+    assert not [name for name in names if name.startswith(("01", "02", "03"))]
 
 
 def test_an_executed_notebook_is_shown_only_if_its_cells_are_the_notebooks(site):
-    assert "LEFT BY THE PIPELINE" in (site / "04-teacher-quality-wiki-mini.html").read_text()
-    fresh = (site / "04-teacher-quality-laptop.html").read_text()
+    assert "LEFT BY THE PIPELINE" in (site / f"{QUALITY}-wiki-mini.html").read_text()
+    fresh = (site / f"{QUALITY}-laptop.html").read_text()
     assert "OF ANOTHER EDITION" not in fresh
-    assert "A teacher helps while it is less than 0.47 nats" in fresh
     assert fresh.count("data:image/png;base64,") >= 2
 
 
 def test_an_executed_notebook_older_than_its_tables_is_not_shown(tmp_path, monkeypatch):
     root = study(tmp_path)
-    params, page = load_params(root / "params.yaml"), Page("07-summary", "laptop")
-    path = ran(root, "07-summary", "laptop", "HERE")
+    params, page = load_params(root / "params.yaml"), Page(SUMMARY, "laptop")
+    path = leave_executed(root, SUMMARY, "laptop", "HERE")
     monkeypatch.setattr(pages.NotebookClient, "execute", lambda self: None)
     shown = pages.executed(page, params, {"laptop": params})
     assert shown.cells[-1].outputs[0].text == "HERE"
-    table = root / "results" / "laptop" / "runs.csv"
+    table = root / "results" / "laptop" / "tables" / "runs.csv"
     os.utime(table, (path.stat().st_mtime + 1,) * 2)
     assert pages.executed(page, params, {"laptop": params}).cells[-1].outputs == []
 
 
+def test_the_text_of_a_figure_is_that_of_its_section_above_it():
+    image = nbformat.v4.new_output("display_data", {"image/png": ""})
+    cells = [
+        nbformat.v4.new_markdown_cell("# The title"),
+        nbformat.v4.new_markdown_cell("Of another section.\n\n## Left\n\nA line for\neach *arm*."),
+        nbformat.v4.new_code_cell("1"),
+        nbformat.v4.new_markdown_cell("Dots are `seeds`."),
+        nbformat.v4.new_code_cell("2", outputs=[image]),
+        nbformat.v4.new_markdown_cell("Below it."),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    assert pages.figure_text(notebook) == "A line for each arm. Dots are seeds"
+    assert pages.figure_text(nbformat.v4.new_notebook(cells=cells[:1])) == "The title"
+
+
 def test_mathematics_is_mathml(site):
-    text = (site / "04-teacher-quality-laptop.html").read_text()
+    text = (site / f"{QUALITY}-laptop.html").read_text()
     assert text.count("<math") == 1 and 'display="block"' in text
     assert "$$" not in text and "MathJax" not in text
     inline = pages.markdown("as $a_h = 1$ and\n\\begin{matrix} a & b \\end{matrix}")
@@ -152,85 +183,64 @@ def test_a_page_runs_no_script_and_loads_nothing_from_elsewhere(site):
     assert "url(" not in (site / "style.css").read_text()
 
 
-def test_the_answer_holds_that_of_the_extended_grid_where_it_has_run(tmp_path):
-    root = study(tmp_path)
-    for scale in ("laptop", "wiki-mini"):
-        ran(root, "07-summary", scale, "same")
-    answer = root / "results" / "laptop" / "evidence" / "answer.md"
-    answer.write_text("**What did it say?**\n\nThis and no more.\n")
-    report.build(load_params(root / "params.yaml"), pages=("07-summary",))
+def test_the_answer_of_every_scale_is_shown(tmp_path):
+    root = study_with_summaries(tmp_path)
+    answer = root / "results" / "laptop" / "summary" / "answer.md"
+    answer.write_text("**A question**\n\nThis and no more.\n")
+    report.build(load_params(root / "params.yaml"), only="summary")
     text = (root / "report" / "index.html").read_text()
     assert "<p>This and no more.</p>" in text
-    titles = re.findall(r"<h3>(.*?)</h3>", text[: text.index('id="ledger-title"')])
-    assert titles == ["Scale laptop", "Scale laptop, the extended grid", "Scale wiki-mini"]
+    titles = re.findall(r"<h3>(.*?)</h3>", text[: text.index('id="claims-title"')])
+    assert titles == ["Scale laptop", "Scale wiki-mini"]
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path):
-    root = study(tmp_path)
-    for scale in ("laptop", "wiki-mini"):
-        ran(root, "07-summary", scale, "same")
+    root = study_with_summaries(tmp_path)
     params, twice = load_params(root / "params.yaml"), []
     for _ in range(2):
-        report.build(params, pages=("07-summary",))
+        report.build(params, only="summary")
         twice.append({p.name: p.read_bytes() for p in (root / "report").rglob("*.*")})
     assert twice[0] == twice[1]
 
 
-@pytest.mark.parametrize("file", ["claims.csv", "answer.md", "summary.svg"])
-def test_a_missing_table_is_named_with_the_command_that_makes_it(file, tmp_path):
-    root = study(tmp_path)
-    for scale in ("laptop", "wiki-mini"):
-        ran(root, "07-summary", scale, "same")
-    (root / "results" / "wiki-mini" / file).unlink()
-    said = f"results/wiki-mini/{file} is missing; run make study with `scale: wiki-mini`"
-    with pytest.raises(TablesError, match=re.escape(said)):
-        report.build(load_params(root / "params.yaml"), pages=("07-summary",))
+@pytest.mark.parametrize("file", ["claims.csv", "answer.md"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(file, tmp_path):
+    root = study_with_summaries(tmp_path)
+    (root / "results" / "wiki-mini" / "summary" / file).unlink()
+    error = f"results/wiki-mini/summary/{file} is missing; run make study with `scale: wiki-mini`"
+    with pytest.raises(TablesError, match=re.escape(error)):
+        report.build(load_params(root / "params.yaml"), only="summary")
 
 
 def test_a_study_without_results_is_told_what_is_missing(tmp_path):
     shutil.copy2(ROOT / "params.yaml", tmp_path)
     done = run(sys.executable, "-m", "dwt.pipeline.report", cwd=tmp_path)
     assert done.returncode == 1
-    assert re.match(r"results/laptop/runs.csv is missing; run the study", done.stderr)
+    assert re.match(r"results/laptop/tables/runs.csv is missing; run the study", done.stderr)
 
 
 def test_a_scale_that_has_not_run_is_left_out_and_named(tmp_path):
-    root = study(tmp_path)
+    root = study_with_summaries(tmp_path)
     shutil.rmtree(root / "results" / "wiki-mini")
-    ran(root, "07-summary", "laptop", "same")
-    report.build(load_params(root / "params.yaml"), pages=("07-summary",))
+    report.build(load_params(root / "params.yaml"), only="summary")
     text = (root / "report" / "index.html").read_text()
-    assert "Scale wiki-mini is left out: results/wiki-mini/runs.csv is missing" in text
+    assert "Scale wiki-mini is left out: results/wiki-mini/tables/runs.csv is missing" in text
     assert 'data-scale="wiki-mini"' not in text and 'data-scale="laptop"' in text
 
 
 def test_claims_of_one_seed_and_without_a_verdict_are_shown_without_an_interval(tmp_path):
     root = study(tmp_path)
     for path in root.rglob("claims.csv"):
-        lone = {"low": None, "high": None, "n": 1, "verdict": None, "notebook": "9-factorial"}
-        pd.read_csv(path).assign(**lone).to_csv(path, index=False)
+        single = {"low": None, "high": None, "n": 1, "verdict": None, "analysis": "factorial"}
+        pd.read_csv(path).assign(**single).to_csv(path, index=False)
     params = load_params(root / "params.yaml")
-    made = [Page("9-factorial", scale) for scale in params.compare]
-    (_, (row, _)), *_ = report.ledger(params, params.compare, made)
-    effect = minus(f"{shown_ledger('laptop').loc['weak-helps', 'mean']:+.3f}")
+    shown = [Page("08-factorial", scale) for scale in SCALES]
+    (_, (row, _)), *_ = report.claims(params, SCALES, shown)
+    effect = minus(f"{committed_claims('laptop').loc['weak-helps', 'mean']:+.3f}")
     assert (row["effect"], row["bounds"], row["verdict"]) == (effect, "", "none")
-    said = f"normal − scratch, held-out loss at step 600: {effect} nats, 1 seed;"
-    assert row["told"].startswith(said)
-    assert row["page"] == made[0]
-
-
-def test_the_stage_depends_on_all_that_the_site_shows():
-    deps, (out,) = {*EVIDENCE["report"]["deps"]}, EVIDENCE["report"]["outs"]
-    assert out == "report"
-    assert {f"build/notebooks/{name}.ipynb" for name in report.PAGES} <= deps
-    scales = yaml.safe_load((ROOT / "params.yaml").read_text())["compare"]
-    assert {dep for dep in deps if re.fullmatch(r"results/[^.]+", dep)} == {
-        f"results/{scale}" for scale in scales
-    }
-    drawing = {d for s in ("summary", "scales") for d in DVC[s]["deps"] if d.startswith("dwt/")}
-    assert (
-        drawing | {"dwt/pipeline/pages.py", "dwt/pipeline/report.py", "dwt/pipeline/site"} <= deps
-    )
+    text = f"normal − scratch, held-out loss at step 600: {effect} nats, 1 seed;"
+    assert row["details"].startswith(text)
+    assert row["page"] == shown[0]
 
 
 @contextmanager
@@ -247,7 +257,7 @@ def chromium(**options):
 def test_every_page_is_whole_on_a_phone_with_no_network_and_no_errors(site):
     faults, asked = [], []
     with chromium(viewport=PHONE) as page:
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda text: faults.append(text.text) if text.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         for path in sorted(site.glob("*.html")):
@@ -260,7 +270,7 @@ def test_every_page_is_whole_on_a_phone_with_no_network_and_no_errors(site):
 
 
 @browser_test
-def test_the_ledger_has_every_claim_of_every_scale_with_its_numbers(site):
+def test_the_table_has_every_claim_of_every_scale_with_its_numbers(site):
     with chromium(viewport=PHONE) as page:
         page.goto((site / "index.html").as_uri())
         shown = {
@@ -268,12 +278,12 @@ def test_the_ledger_has_every_claim_of_every_scale_with_its_numbers(site):
                 " ".join(row.locator(cell).first.inner_text().split())
                 for cell in (".effect > span:last-child", ".verdict", ".number")
             ]
-            for row in page.locator("#ledger tbody tr").all()
+            for row in page.locator("#claims tbody tr").all()
         }
-        statements = page.locator("#ledger tbody th").all_inner_texts()
+        statements = page.locator("#claims tbody th").all_inner_texts()
     wanted = set()
     for scale in ("laptop", "wiki-mini"):
-        for claim in shown_ledger(scale).itertuples():
+        for claim in committed_claims(scale).itertuples():
             found = minus(f"{claim.mean:+.3f} ({claim.low:+.3f} to {claim.high:+.3f})")
             text = shown[claim.Index, scale]
             assert [found, claim.verdict, str(claim.n)] == text
@@ -289,14 +299,14 @@ def test_an_interval_tells_its_values_when_pointed_at_and_when_focused(how, site
     with chromium(viewport=PHONE) as page:
         page.goto((site / "index.html").as_uri())
         row = page.locator("tr[data-claim=weak-helps][data-scale=laptop]")
-        told = row.locator(".told")
-        assert not told.is_visible()
+        details = row.locator(".details")
+        assert not details.is_visible()
         getattr(row.locator(".interval"), how)()
-        assert told.is_visible()
-        claim = shown_ledger("laptop").loc["weak-helps"]
+        assert details.is_visible()
+        claim = committed_claims("laptop").loc["weak-helps"]
         bounds = f"{claim['low']:+.3f} to {claim['high']:+.3f}"
-        said = f"{claim['mean']:+.3f} nats (95 % interval {bounds}), {claim['n']} seeds"
-        assert minus(said) in told.inner_text()
+        values = f"{claim['mean']:+.3f} nats (95 % interval {bounds}), {claim['n']} seeds"
+        assert minus(values) in details.inner_text()
 
 
 @browser_test
@@ -309,5 +319,5 @@ def test_dark_and_light_are_those_that_the_reader_has_asked_for(site):
             yield page.evaluate(look)
 
     with chromium(viewport=PHONE) as page:
-        for path in (site / "index.html", site / "04-teacher-quality-laptop.html"):
+        for path in (site / "index.html", site / f"{QUALITY}-laptop.html"):
             assert [*papers(path)] == ["rgb(255, 255, 255)", "rgb(21, 23, 26)"]

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from dwt.training.device import COMPILING_PAYS, ahead, cores, set_threads, should_compile, to_device
+from dwt.training.device import (
+    COMPILING_PAYS,
+    cores,
+    prefetch,
+    set_threads,
+    should_compile,
+    to_device,
+)
 
 
 def test_steps_come_in_order_and_the_next_one_is_drawn_meanwhile():
@@ -17,7 +24,7 @@ def test_steps_come_in_order_and_the_next_one_is_drawn_meanwhile():
         return 10 * step
 
     seen = []
-    for step, value in ahead(draw, 3, 7):
+    for step, value in prefetch(draw, 3, 7):
         if step == 3:
             assert second.wait(5)  # step 4 is drawn while step 3 is in use
         seen.append((step, value))
@@ -27,11 +34,11 @@ def test_steps_come_in_order_and_the_next_one_is_drawn_meanwhile():
 
 def test_a_fault_while_drawing_reaches_the_loop():
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda step: 1 // (2 - step), 0, 5))
+        list(prefetch(lambda step: 1 // (2 - step), 0, 5))
 
 
 def test_no_step_left_means_nothing_is_drawn():
-    assert list(ahead(lambda step: pytest.fail("drawn"), 5, 5)) == []
+    assert list(prefetch(lambda step: pytest.fail("drawn"), 5, 5)) == []
 
 
 def test_threads_are_a_number_or_the_cores_there_are():

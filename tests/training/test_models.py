@@ -1,8 +1,11 @@
+from typing import get_args
+
 import pytest
 import torch
-from conftest import FAMILIES
 from torch.utils.flop_counter import FlopCounterMode
 
+from dwt.config.scale import Shape
+from dwt.training.families import FAMILIES
 from dwt.training.models import (
     build_model,
     forward_flops,
@@ -28,9 +31,9 @@ def test_logits_at_masked_positions_equal_the_full_forward_pass_gathered_there(f
     with torch.no_grad():
         full = model(input_ids=ids).logits
         wanted = full.gather(1, positions[..., None].expand(-1, -1, 100)).flatten(0, 1)
-        found = logits_at(model, ids, positions)
-    assert found.shape == (21, 100)
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+        actual = logits_at(model, ids, positions)
+    assert actual.shape == (21, 100)
+    torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -41,8 +44,8 @@ def test_padding_does_not_change_the_logits(family, vocabulary):
     real = (torch.arange(29) < 20).long()[None]
     with torch.no_grad():
         wanted = logits_at(model, ids, torch.tensor([[4]]))
-        found = logits_at(model, padded, torch.tensor([[4]]), real)
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        actual = logits_at(model, padded, torch.tensor([[4]]), real)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,7 +95,7 @@ def test_flops_equal_torchs_own_count_forward_and_thrice_with_the_backward_pass(
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(vocabulary):
-    with pytest.raises(ValueError, match="modernbert, distilbert or bert"):
+    with pytest.raises(ValueError, match="choose one of modernbert, distilbert, bert"):
         make("gpt2", vocabulary)
 
 
@@ -104,3 +107,7 @@ def test_positions_size_the_table_apart_from_the_sequence_length(family, vocabul
             shape | {"positions": positions}, layers=1, vocabulary=vocabulary, max_length=32
         )
         assert model.config.max_position_embeddings == rows
+
+
+def test_params_allow_the_families_that_there_are():
+    assert {*get_args(Shape.model_fields["family"].annotation)} == {*FAMILIES}

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from conftest import FAMILIES
 from test_models import make
 
+from dwt.training.families import FAMILIES
 from dwt.training.remapping import remap
 
 

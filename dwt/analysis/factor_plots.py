@@ -1,0 +1,145 @@
+"""Figures of crossed factors and of claims: the 2 x 2, the factorial, all claims, the scales."""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dwt.analysis.claims import VERDICTS
+from dwt.analysis.comparisons import losses
+from dwt.analysis.curve_plots import lead
+from dwt.analysis.factorial import two_by_two
+from dwt.analysis.gain_plots import gain_against_gap
+from dwt.analysis.plot_style import (
+    LOSS,
+    PAPER,
+    beside,
+    headline,
+    ink,
+    mean_and_seeds,
+    sample,
+    styles,
+)
+from dwt.analysis.stats import signed
+from dwt.analysis.tables import table
+from dwt.analysis.teacher_gap import gap_points
+from dwt.analysis.wording import count_verdicts, direction
+from dwt.config.schema import Params
+
+NO_SCALE = "No scale that `compare` names (params.yaml) has results of the declared arms."
+VERDICT_STYLES = dict(zip(VERDICTS, (("C0", "o"), ("C3", "X"), ("0.5", "D")), strict=True))
+WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]
+
+
+def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float = 0.95) -> None:
+    """Factor iii: remapped or not, with the soft loss or without; dashed, if effects added."""
+    loss, found, look = losses(runs), two_by_two(runs, arms, level=level), styles(runs["arm"])
+    corner, loss = found.corners, loss[arms].dropna()
+    hard = loss[corner[True, False]].mean()
+    axis.plot([0, 1], [hard, hard - found.random.mean], "--", color="0.6", lw=1)
+    axis.annotate("if additive", (1, hard - found.random.mean), **beside("left"), color="0.4")
+    for start, effect in ((False, found.random), (True, found.remapped)):
+        pair = loss[[corner[start, False], corner[start, True]]]
+        axis.plot([0, 1], pair.to_numpy().T, color="0.8", lw=0.8, zorder=1)
+        axis.plot([0, 1], pair.mean(), color="0.3", zorder=1)
+        axis.text(0.5, pair.mean().mean(), signed(effect.mean), ha="center", va="center",
+                  bbox=PAPER)  # fmt: skip
+        for x, arm in enumerate(pair):
+            mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
+            where = {"color": ink(look[arm].color), **beside("left" if x else "right")}
+            axis.annotate(textwrap.fill(arm, 9), (x, pair[arm].mean()), **where)
+    axis.set(xticks=[0, 1], xticklabels=["hard loss\nonly", "with the\nsoft loss"], ylabel=LOSS)
+    axis.set_xlim(-1.7, 1.9)
+    verbs = dict(better="helps", worse="hurts", unclear="does not clearly change")
+    numbers = f"at the lines: gain of the soft loss; interaction {found.interaction.brief} "
+    headline(
+        axis,
+        f"The soft loss {direction(found.random, **verbs)} a random start, "
+        f"{direction(found.remapped, **verbs)} a remapped one",
+        numbers + sample(found.interaction.n, level),
+    )
+
+
+def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
+    """Loss against the schedule of the soft weight, from either start, a panel per teacher.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From `dwt.analysis.factorial.factorial_table`.
+    """
+    look = dict(zip(("random", "remapped"), styles(["normal", "remapped"]).values(), strict=True))
+    for axis, (teacher, cells) in zip(axes, rows.groupby("teacher", sort=False), strict=True):
+        order = [weight for weight in WEIGHTS if weight in {*cells["weight"]}]
+        for start, style in look.items():
+            of_start = cells[cells["start"] == start]
+            wide = of_start.pivot(index="seed", columns="weight", values="heldout_loss")[order]
+            axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
+            for x, weight in enumerate(order):
+                seeds = wide[weight].dropna()
+                mean_and_seeds(axis, pd.Series(float(x), seeds.index), seeds, style, level)
+            beyond = 9 if start == "random" else -14
+            axis.annotate(start, (0, wide.mean().iloc[0]), (8, beyond), color=style.color,
+                          textcoords="offset points")  # fmt: skip
+        best = cells.groupby(["weight", "start"])["heldout_loss"].mean().idxmin()
+        axis.set_xticks(range(len(order)), [w[7:].replace(" to ", "→") for w in order])
+        axis.set_xlim(-0.4, len(order) - 0.6)
+        axis.margins(y=0.1)
+        counts = cells.groupby("arm")["seed"].nunique()
+        headline(axis, f"{teacher}: lowest with {best[0]} from a {best[1]} start",
+                 label=f"weight of the soft loss {sample(counts, level)}")  # fmt: skip
+    axes[0].set_ylabel(LOSS)
+
+
+def forest(claims: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
+    """Every claim: its difference, to the right where it has the claimed sign."""
+    axis.axvline(0, color="0.4", lw=0.8)
+    where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    for y, row in enumerate(claims.itertuples()):
+        way = -1 if row.expect == "lower" else 1
+        color, marker = VERDICT_STYLES[row.verdict]
+        axis.plot([way * row.low, way * row.high], [y, y], color=color)
+        axis.plot(way * np.array(row.differences), [y] * row.n, "|", color=color, ms=9, mew=0.8)
+        axis.plot(way * row.mean, y, marker, color=color, ms=7, mec="w")
+        paper = textwrap.fill(f"paper: {row.paper}", 44)
+        axis.annotate(row.verdict, (1.02, y), (0, 1), **where, color=color, weight="bold")
+        axis.annotate(paper, (1.02, y), (0, -2), **where, va="top")
+    names = [textwrap.fill(statement, 40) for statement in claims["statement"]]
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xscale("symlog", linthresh=0.1, linscale=0.5)
+    axis.margins(x=0.08)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlabel("← against the claim      nats, logarithmic beyond ±0.1      as claimed →")
+    seeds = sample(claims["n"], level)
+    headline(axis, f"Of {len(claims)} claims: {count_verdicts(claims)} {seeds}")
+
+
+def three_factors(params: Params, axes) -> None:
+    """Each factor in one panel: gain against gap, gain over training, remapping by soft loss."""
+    runs, curves = table("runs", params), table("curves", params)
+    level, arms = params.verdict.level, params.analyses
+    gain_against_gap(gap_points(params, arms["teacher-quality"]), axes[0], level=level)
+    lead(runs, curves, arms["loss-weight"], axes[1], level=level)
+    remapping_by_soft_loss(runs, arms["parameter-remapping"], axes[2], level=level)
+
+
+def scales(studies: dict[str, Params], figure: Figure) -> None:
+    """`three_factors` of several scales, one row each, its name at the left.
+
+    Parameters
+    ----------
+    studies : dict of str to Params
+        By scale, from `dwt.analysis.cross_scale.finished`.
+    """
+    if not studies:
+        figure.text(0.5, 0.5, NO_SCALE, ha="center")
+        return
+    figure.set_figheight(4.1 * len(studies))
+    rows = figure.subplots(len(studies), 3, squeeze=False)
+    for axes, (name, params) in zip(rows, studies.items(), strict=True):
+        three_factors(params, axes)
+        where = {"ha": "right", "va": "center", "rotation": 90, "weight": "bold"}
+        axes[0].annotate(name, (0, 0.5), (-46, 0), "axes fraction", "offset points", **where)

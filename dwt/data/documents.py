@@ -1,0 +1,90 @@
+"""Documents, and operations on streams of documents.
+
+A `Stream` is a function that starts an iterator of documents, so that a text of any size can be
+read twice and is never held in memory.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NotRequired, TypedDict
+
+
+class CorpusError(ValueError):
+    """The corpus cannot be built or read; the message names the key and what is allowed."""
+
+
+class Document(TypedDict):
+    """A unit of text that is wholly in one split."""
+
+    source: str  # a file, dataset or package
+    size: int  # bytes
+    text: str  # one paragraph per line
+    blocks: NotRequired[list[dict]]  # paragraphs with section, name and type, where known
+
+
+Stream = Callable[[], Iterator[Document]]
+
+
+def document(source: str, text: str) -> Document:
+    """A document of plain text: its non-empty lines, stripped."""
+    lines = "\n".join(filter(None, map(str.strip, text.splitlines())))
+    return {"source": source, "size": len(text.encode()), "text": lines}
+
+
+def limited(stream: Stream, limit_mb: float | None) -> Iterator[Document]:
+    """Documents until `limit_mb` megabytes of text are read; all of them for None."""
+    left = float("inf") if limit_mb is None else limit_mb * 1e6
+    for row in stream():
+        if left <= 0:
+            return
+        left -= row["size"]
+        yield row
+
+
+def joined(stream: Stream, number: int) -> Iterator[Document]:
+    """Documents of `number` consecutive rows each, for datasets of single sentences."""
+    rows = stream()
+    while several := list(islice(rows, number)):
+        text, size = "\n".join(r["text"] for r in several), sum(r["size"] for r in several)
+        yield {"source": several[0]["source"], "size": size, "text": text}
+
+
+def cut(stream: Stream, characters: int) -> Iterator[Document]:
+    """Documents cut at ends of lines into pieces of at least `characters`, but for the last."""
+    for whole in stream():
+        lines, length = [], 0
+        for line in whole["text"].split("\n"):
+            lines.append(line)
+            length += len(line) + 1
+            if length > characters:
+                yield document(whole["source"], "\n".join(lines))
+                lines, length = [], 0
+        if lines:
+            yield document(whole["source"], "\n".join(lines))
+
+
+def interleaved(streams: Sequence[Stream], weights: Sequence[float]) -> Iterator[Document]:
+    """Documents of several streams; any prefix has the shares of `weights`, to one document.
+
+    The next document comes from the stream with the fewest bytes so far for its weight, the first
+    of them on a tie. A stream that ends is left out and the others go on.
+    """
+    rows, read = {i: stream() for i, stream in enumerate(streams)}, [0] * len(streams)
+    while rows:
+        i = min(rows, key=lambda i: (read[i] / weights[i], i))
+        row = next(rows[i], None)
+        if row is None:
+            del rows[i]
+        else:
+            read[i] += row["size"]
+            yield row
+
+
+def text_column(rows: Iterable, column: str, where: str) -> Iterator[str]:
+    """Non-blank strings of one column; `where` starts the message if a row lacks it."""
+    for row in rows:
+        if not isinstance(row, dict) or not isinstance(row.get(column), str):
+            found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+            raise CorpusError(f"{where}: no text column {column!r}; found {found}")
+        if row[column].strip():
+            yield row[column]
