@@ -1,4 +1,4 @@
-"""A person opens a notebook in JupyterLab, runs all cells and sees the figure."""
+"""A notebook opened in JupyterLab runs from top to bottom and shows its figure."""
 
 import os
 import re
@@ -83,7 +83,7 @@ def test_a_factor_notebook_runs_top_to_bottom_in_jupyterlab_and_shows_its_figure
 
 
 def answer_kernel_question(page):
-    """JupyterLab may ask which kernel to start; the one it proposes is right."""
+    """Accept the proposed kernel if JupyterLab asks for one."""
     from playwright.sync_api import TimeoutError as NotAsked
 
     try:
@@ -97,7 +97,7 @@ def save_and_wait(page, path):
     import nbformat
 
     for _ in range(60):
-        # Not the promise of it, for which this would wait, for ever if JupyterLab asks something.
+        # `void`: awaiting the promise would hang if JupyterLab opens a dialog.
         page.evaluate("() => void window.jupyterapp.commands.execute('docmanager:save')")
         time.sleep(2)
         code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]

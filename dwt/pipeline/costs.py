@@ -31,8 +31,8 @@ PEAK_TFLOPS = {
 # Model FLOPs utilisation. cpu: 0.55 to 0.78 of the best matrix product were measured
 # (benchmarks/README.md). gpu: uncompiled steps on an H200 reached 28 % (paper's shape) and 16 %
 # (gpu's) of its own matrix products at 783 TFLOP/s, so 22 % and 13 % of its peak
-# (results/benchmarks/h200.json); 25 % allows for compiled steps, which are not measured.
-MFU = {"cpu": 0.55, "gpu": 0.25}
+# (results/benchmarks/h200.json). Compiled steps were not measured.
+MFU = {"cpu": 0.55, "gpu": 0.22}
 # Assumptions: six layers start about a thousand kernels per step, and one process per training run
 # and per evaluated arm has to start.
 STEP_SECONDS = {"cpu": 0.0, "gpu": 0.01}
