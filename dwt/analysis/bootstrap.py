@@ -52,11 +52,11 @@ def hierarchical(
     if absent := [*lists.isna().stack().loc[lambda empty: empty].index]:
         raise ValueError("seed {} has no score of task {}, others have".format(*absent[0]))
     d = np.full((*lists.shape, max(map(len, lists.to_numpy().flat))), math.nan)
-    for cell, found in np.ndenumerate(lists.to_numpy()):
-        d[cell][: len(found)] = found
+    for cell, trials in np.ndenumerate(lists.to_numpy()):
+        d[cell][: len(trials)] = trials
     low, high = resampled(d, level=level, replicates=replicates, rng=rng)
-    found = paired(np.nanmean(d, axis=-1).mean(axis=1), level=level)
-    return dataclasses.replace(found, low=low, high=high)
+    estimate = paired(np.nanmean(d, axis=-1).mean(axis=1), level=level)
+    return dataclasses.replace(estimate, low=low, high=high)
 
 
 def _column(table, name):

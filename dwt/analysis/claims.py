@@ -39,12 +39,12 @@ def claims(params: Params) -> pd.DataFrame:
             wide = losses(runs, claim.measure)
         if wide.reindex(columns=[claim.arm, claim.against]).dropna().empty:
             continue
-        found = difference(wide, claim.arm, claim.against, level=params.verdict.level)
+        estimate = difference(wide, claim.arm, claim.against, level=params.verdict.level)
         last = int(runs.loc[runs["arm"] == claim.arm, "steps"].max())
         rows.append({
-            "claim": name, **claim.model_dump(), **asdict(found),
+            "claim": name, **claim.model_dump(), **asdict(estimate),
             "step": step_at(both, claim.at) if claim.at < 1 else last,
-            "verdict": verdict(found, claim.expect), "analysis": analysis_of(params, claim),
+            "verdict": verdict(estimate, claim.expect), "analysis": analysis_of(params, claim),
         })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -92,8 +92,8 @@ def claims_in_scores(params: Params) -> pd.DataFrame:
                 {claim.arm, claim.against} <= by_arm.keys()
             ):  # fmt: skip
                 arms = by_arm[claim.arm], by_arm[claim.against]
-                found = hierarchical(*arms, level=params.verdict.level)
-                values = {"claim": name, **claim.model_dump(), **asdict(found)}
+                estimate = hierarchical(*arms, level=params.verdict.level)
+                values = {"claim": name, **claim.model_dump(), **asdict(estimate)}
                 values["measure"] = f"{task} ({metric})"
                 rows.append({column: values[column] for column in columns})
     return pd.DataFrame(rows, columns=columns)

@@ -60,10 +60,10 @@ def poor_teachers(params: Params) -> pd.DataFrame:
     names = params.analyses["poor-teachers"]
     poor = {params.all_arms[name].teacher for name in names}
     usual = [name for name, arm in params.arms.items() if arm.teacher in poor and not arm.remap]
-    found = gains(params, [*usual, *names])
+    measured = gains(params, [*usual, *names])
     for key in ("teacher", "soft_weight", "temperature"):
-        found[key] = [getattr(params.all_arms[arm], key) for arm in found["arm"]]
-    return found.sort_values(["teacher", "temperature", "soft_weight"], ignore_index=True)
+        measured[key] = [getattr(params.all_arms[arm], key) for arm in measured["arm"]]
+    return measured.sort_values(["teacher", "temperature", "soft_weight"], ignore_index=True)
 
 
 def sizes(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:

@@ -87,8 +87,8 @@ def gains_at_equal_flops(params: Params) -> pd.DataFrame:
         compared = at_equal_flops(params, runs, reading).dropna()
         for arm in _of_usual_budget(params, compared["arm"].unique()):
             of_arm = compared.loc[compared["arm"] == arm, "difference"]
-            found = -paired(of_arm, level=params.verdict.level)
-            rows.append([arm, reading, *found.row, str(found)])
+            estimate = -paired(of_arm, level=params.verdict.level)
+            rows.append([arm, reading, *estimate.row, str(estimate)])
     return pd.DataFrame(rows, columns=["arm", "reading", *ROW, "estimate"])
 
 
@@ -142,9 +142,9 @@ def time_to_loss(params: Params) -> pd.DataFrame:
     for arm in _of_usual_budget(params, params.all_arms):
         if (curves["arm"] == arm).any():
             shares = steps_to_reach(curves, arm)
-            found = paired(shares, level=params.verdict.level)
+            estimate = paired(shares, level=params.verdict.level)
             reached = shares.notna().sum()
-            rows.append([arm, found.mean, found.low, found.high, reached, len(shares)])
+            rows.append([arm, estimate.mean, estimate.low, estimate.high, reached, len(shares)])
     return pd.DataFrame(rows, columns=["arm", "share", "low", "high", "reached", "seeds"])
 
 

@@ -60,17 +60,17 @@ def claims_by_scale(studies: dict[str, Params]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
 
 
-def as_markdown(found: pd.DataFrame) -> str:
+def as_markdown(compared: pd.DataFrame) -> str:
     """One row per claim, one column per scale: verdict and gain with its interval.
 
     Parameters
     ----------
-    found : DataFrame
+    compared : DataFrame
         From `claims_by_scale`. Rows without a verdict (by scores) make a second table.
     """
-    if found.empty:
+    if compared.empty:
         return f"{NO_SCALE}\n"
-    judged, scored = found[found["verdict"].notna()], found[found["verdict"].isna()]
+    judged, scored = compared[compared["verdict"].notna()], compared[compared["verdict"].isna()]
     text = _table(judged, "gain in nats per masked token", judged["statement"])
     if len(scored):
         measures = scored["measure"].str.partition(" (")[0]

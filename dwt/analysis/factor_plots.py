@@ -1,4 +1,4 @@
-"""Figures of crossed factors and of claims: the 2 x 2, the factorial, all claims, the scales."""
+"""Figures of the factors together and of the claims: 2 x 2, factorial, claims, scales."""
 
 import textwrap
 
@@ -35,12 +35,12 @@ WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]
 
 def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float = 0.95) -> None:
     """Factor iii: remapped or not, with the soft loss or without; dashed, if effects added."""
-    loss, found, look = losses(runs), two_by_two(runs, arms, level=level), styles(runs["arm"])
-    corner, loss = found.corners, loss[arms].dropna()
+    loss, result, look = losses(runs), two_by_two(runs, arms, level=level), styles(runs["arm"])
+    corner, loss = result.corners, loss[arms].dropna()
     hard = loss[corner[True, False]].mean()
-    axis.plot([0, 1], [hard, hard - found.random.mean], "--", color="0.6", lw=1)
-    axis.annotate("if additive", (1, hard - found.random.mean), **beside("left"), color="0.4")
-    for start, effect in ((False, found.random), (True, found.remapped)):
+    axis.plot([0, 1], [hard, hard - result.random.mean], "--", color="0.6", lw=1)
+    axis.annotate("if additive", (1, hard - result.random.mean), **beside("left"), color="0.4")
+    for start, effect in ((False, result.random), (True, result.remapped)):
         pair = loss[[corner[start, False], corner[start, True]]]
         axis.plot([0, 1], pair.to_numpy().T, color="0.8", lw=0.8, zorder=1)
         axis.plot([0, 1], pair.mean(), color="0.3", zorder=1)
@@ -53,12 +53,12 @@ def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float
     axis.set(xticks=[0, 1], xticklabels=["hard loss\nonly", "with the\nsoft loss"], ylabel=LOSS)
     axis.set_xlim(-1.7, 1.9)
     verbs = dict(better="helps", worse="hurts", unclear="does not clearly change")
-    numbers = f"at the lines: gain of the soft loss; interaction {found.interaction.brief} "
+    numbers = f"at the lines: gain of the soft loss; interaction {result.interaction.brief} "
     headline(
         axis,
-        f"The soft loss {direction(found.random, **verbs)} a random start, "
-        f"{direction(found.remapped, **verbs)} a remapped one",
-        numbers + sample(found.interaction.n, level),
+        f"The soft loss {direction(result.random, **verbs)} a random start, "
+        f"{direction(result.remapped, **verbs)} a remapped one",
+        numbers + sample(result.interaction.n, level),
     )
 
 

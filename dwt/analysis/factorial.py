@@ -1,4 +1,4 @@
-"""The crossed design, soft weight x start: main effects and interactions, seed by seed.
+"""The factorial design, soft weight x start: main effects and interactions, seed by seed.
 
 Every effect is one contrast of held-out losses per seed, over the seeds that have all of its cells,
 with a t-interval over seeds. Effects are gains: positive where the factor lowers the loss.
@@ -111,7 +111,7 @@ def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         teacher, term ("weight 4 (random)", "weight 4", "weight 4 x remapped"), mean, low, high,
         n, detectable, p.
     """
-    found = []
+    lines = []
     for teacher, cells in rows.groupby("teacher", sort=False):
         loss = cells.pivot(index="seed", columns=["weight", "start"], values="heldout_loss")
         complete = loss.dropna().T
@@ -127,5 +127,5 @@ def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         for weight in weights:
             cells = ((w, s) for s in ("remapped", "random") for w in (weight, NO_KD))
             terms[f"{weight} x remapped"] = interaction(loss, *cells, level=level)
-        found += [[teacher, term, *effect.row] for term, effect in terms.items()]
-    return pd.DataFrame(found, columns=["teacher", "term", *ROW])
+        lines += [[teacher, term, *effect.row] for term, effect in terms.items()]
+    return pd.DataFrame(lines, columns=["teacher", "term", *ROW])

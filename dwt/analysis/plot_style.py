@@ -132,8 +132,8 @@ def sample(seeds, level: float) -> str:
 
 def label_beyond(axis: Axes, x, y, text: str, *, above: bool, level: float = 0.95, **style):
     """Name a mean with its seeds beyond the end of its interval, where no mark is."""
-    found = paired(y, level=level)
-    end = found.mean if math.isnan(found.high) else found.high if above else found.low
+    estimate = paired(y, level=level)
+    end = estimate.mean if math.isnan(estimate.high) else estimate.high if above else estimate.low
     axis.annotate(
         text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
         ha="center", va="bottom" if above else "top", bbox=PAPER, **style,

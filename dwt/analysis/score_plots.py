@@ -30,7 +30,7 @@ def task_scores(
     rows = -(-len(panels) // 3)
     figure.set_figheight(0.4 + (0.7 + 0.22 * len(arms)) * rows)
     axes = figure.subplots(rows, min(3, len(panels)), sharey=True, squeeze=False).flat
-    look, found = styles(scores.loc[scores["kind"] != "baseline", "arm"]), []
+    look, verdicts = styles(scores.loc[scores["kind"] != "baseline", "arm"]), []
     for ((task, metric), table), axis in zip(panels, axes, strict=False):
         for name, score, line, right in _baseline_lines(table):
             axis.axvline(score, color="0.5", lw=1, ls=line)
@@ -43,14 +43,16 @@ def task_scores(
             mean_and_seeds(axis, wide[arm], at, look[arm], level, across=True)
         against = (difference(wide, arm, arms[0], level=level) for arm in arms[1:])
         if task != measures.GLUE_MEAN:
-            found += [verdict(d, "higher") for d in against]
+            verdicts += [verdict(d, "higher") for d in against]
         axis.margins(x=0.12)
         axis.set(title=_task(task, table), xlabel=metric, ylim=(len(arms) - 0.5, -0.5))
         axis.set_yticks(range(len(arms)), arms)
     for axis in figure.axes[len(panels) :]:
         axis.set_visible(False)
-    higher, lower, unclear = map(found.count, ("supported", "contradicted", "undecided"))
-    counts = f"higher in {higher} of {len(found)} scores, lower in {lower}, undecided in {unclear}"
+    higher, lower, unclear = map(verdicts.count, ("supported", "contradicted", "undecided"))
+    counts = (
+        f"higher in {higher} of {len(verdicts)} scores, lower in {lower}, undecided in {unclear}"
+    )
     seeds = sample(scores["seed"].nunique(), level)
     figure.suptitle(f"Against {arms[0]}: {counts} {seeds}", x=0.01, ha="left")
     caption(figure, note)
@@ -175,11 +177,11 @@ def _baseline_lines(rows):
 
     Of two, the higher has it there and the other below, so that names of close lines lie apart.
     """
-    found = _baselines(rows)
-    highest = found.idxmax() if len(found) else None
+    means = _baselines(rows)
+    highest = means.idxmax() if len(means) else None
     return [
         (name, score, "--" if name == "random" else ":", name == highest)
-        for name, score in found.items()
+        for name, score in means.items()
     ]
 
 

@@ -69,9 +69,9 @@ def describe_size(params: Params) -> str:
 def _teacher_quality(params):
     arms, level = params.analyses["teacher-quality"], params.verdict.level
     points = gap_points(params, arms)
-    gap, found = points.groupby("arm")["gap"].mean(), gains(params, arms[1:], against=arms[0])
+    gap, measured = points.groupby("arm")["gap"].mean(), gains(params, arms[1:], against=arms[0])
     parts = [f"`{row.arm}` (gap {plain(gap[row.arm])}) gains {short(row)}"
-             for row in found.itertuples()]  # fmt: skip
+             for row in measured.itertuples()]  # fmt: skip
     return (
         f"{_gap_sentence(gap_line(points, level=level), points)}; the gap is the "
         f"teacher's loss minus that of the student without a teacher: {'; '.join(parts)}."
@@ -80,24 +80,24 @@ def _teacher_quality(params):
 
 def _loss_weight(params):
     arms, curves = params.analyses["loss-weight"], table("curves", params)
-    base, found = arms[1], gains(params, arms[2:], against=arms[1])
+    base, measured = arms[1], gains(params, arms[2:], against=arms[1])
     parts = [
         f"`{row.arm}` ends {direction(row, **WORDS)} `{base}` (gain {short(row)}), "
         f"{wording.describe_crossing(crossings(curves, row.arm, base))}"
-        for row in found.itertuples()
+        for row in measured.itertuples()
     ]
     return "; ".join(parts) + "."
 
 
 def _parameter_remapping(params):
     arms, level = params.analyses["parameter-remapping"], params.verdict.level
-    found = factorial.two_by_two(table("runs", params), arms, level=level)
+    measured = factorial.two_by_two(table("runs", params), arms, level=level)
     return (
-        f"The soft loss {direction(found.random, **VERBS)} a randomly initialised student (gain "
-        f"{found.random.brief}) and {direction(found.remapped, **VERBS)} a remapped one "
-        f"({found.remapped.brief}), an interaction of {found.interaction.brief}; with it, "
-        f"remapping ends {direction(found.start, **WORDS)} random initialisation "
-        f"({found.start.brief})."
+        f"The soft loss {direction(measured.random, **VERBS)} a randomly initialised student (gain "
+        f"{measured.random.brief}) and {direction(measured.remapped, **VERBS)} a remapped one "
+        f"({measured.remapped.brief}), an interaction of {measured.interaction.brief}; with it, "
+        f"remapping ends {direction(measured.start, **WORDS)} random initialisation "
+        f"({measured.start.brief})."
     )
 
 
@@ -135,18 +135,18 @@ def _factorial(params):
 
 
 def _controls(params):
-    found = gains(params, ["normal", *params.analyses["controls"]])
-    return f"Gains over the student without a teacher: {_with_seeds(found)}."
+    measured = gains(params, ["normal", *params.analyses["controls"]])
+    return f"Gains over the student without a teacher: {_with_seeds(measured)}."
 
 
-def _with_seeds(found):
-    return ", ".join(f"`{row.arm}` {short(row)} ({row.n} seeds)" for row in found.itertuples())
+def _with_seeds(measured):
+    return ", ".join(f"`{row.arm}` {short(row)} ({row.n} seeds)" for row in measured.itertuples())
 
 
 def _poor_teachers(params):
-    found, level, lines = poor_teachers(params), params.verdict.level, []
+    measured, level, lines = poor_teachers(params), params.verdict.level, []
     loss = losses(table("runs", params))
-    for teacher, rows in found.groupby("teacher", sort=False):
+    for teacher, rows in measured.groupby("teacher", sort=False):
         usual = rows[(rows["soft_weight"] == 1) & (rows["temperature"] == 1)].iloc[[0]]
         best = rows.loc[rows["mean"].idxmax()]
         setting = f"weight {best['soft_weight']:g}, temperature {best['temperature']:g}"
@@ -160,11 +160,11 @@ def _poor_teachers(params):
 
 
 def _compute(params):
-    found, lines = compute.gains_at_equal_flops(params), []
+    measured, lines = compute.gains_at_equal_flops(params), []
     for arm in ("normal", "adaptive", "remapped-no-kd"):
         of_arm = [f"{short(row)} ({compute.READINGS[row.reading]})"
-                  for row in found[found["arm"] == arm].itertuples()]  # fmt: skip
-        words = direction(found[found["arm"] == arm].iloc[0], **WORDS)
+                  for row in measured[measured["arm"] == arm].itertuples()]  # fmt: skip
+        words = direction(measured[measured["arm"] == arm].iloc[0], **WORDS)
         lines.append(
             f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {', '.join(of_arm)}."
         )
@@ -195,13 +195,13 @@ def gains_by_side(tokens: pd.DataFrame, *, level: float = 0.95) -> dict:
     dict of bool to (Paired, float)
         The gain, and the share of tokens.
     """
-    found, everything = {}, tokens["tokens"].sum()
+    sides, everything = {}, tokens["tokens"].sum()
     for right, rows in tokens.groupby("teacher_right"):
         total = (rows["loss_without"] - rows["loss"]) * rows["tokens"]
         count = rows.groupby("seed")["tokens"].sum()
         mean = total.groupby(rows["seed"]).sum() / count
-        found[bool(right)] = paired(mean, level=level), count.sum() / everything
-    return found
+        sides[bool(right)] = paired(mean, level=level), count.sum() / everything
+    return sides
 
 
 def _token_gains(params):

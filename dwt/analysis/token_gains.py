@@ -38,7 +38,7 @@ def band_names(size: int) -> list[str]:
 
 
 @torch.no_grad()
-def token_losses(directory, corpus, train, *, device="cpu"):
+def position_losses(directory, corpus, train, *, device="cpu"):
     """A model's loss at every masked position of the held-out text, and whether it is right there.
 
     Parameters
@@ -95,7 +95,7 @@ def gains_by_token(params: Params) -> pd.DataFrame:
                 if not (folder / "run.json").is_file():
                     raise TablesError(f"{name}, seed {seed}, is not trained yet; run make study")
                 if name not in read:
-                    read[name] = token_losses(folder, corpus, run.train, device=device)
+                    read[name] = position_losses(folder, corpus, run.train, device=device)
             loss, _, true = read[arm]
             tokens = pd.DataFrame(
                 {"band": bands[true], "teacher_right": read[run.teacher][1], "loss": loss,

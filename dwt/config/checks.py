@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from dwt.config.schema import CONTEXT_FREE, Arm, Claim, Params
+from dwt.config.schema import CONTEXT_FREE, Arm, Params
 
 
 def with_defaults(params: Params, arm: Arm) -> Arm:
     """The arm, with what it leaves out taken from `defaults`."""
-    given = {key: getattr(arm, key) for key in arm.model_fields_set}
-    defaults = {key: getattr(params.defaults, key) for key in Arm.model_fields if key != "teacher"}
-    return Arm(**{**defaults, **given})
+    defaults = params.defaults.model_dump(exclude_unset=True)
+    return Arm(**defaults | arm.model_dump(exclude_unset=True))
 
 
 def conflicts(params: Params) -> Iterator[str]:
@@ -25,26 +24,21 @@ def conflicts(params: Params) -> Iterator[str]:
     if "scratch" not in params.models:
         yield "models: 'scratch', the student without a teacher, is missing"
         return
-    yield from _names_used_twice(params)
+    for kind in ("models", "arms"):
+        for name in getattr(params, kind).keys() & getattr(params.extended, kind).keys():
+            yield f"extended.{kind}.{name}: {kind} has one of that name; give it another"
     for name in params.all_arms:
         yield from _of_arm(params, name)
+    named = [(f"analyses.{key}", name) for key, arms in params.analyses.items() for name in arms]
+    for key, claim in params.claims.items():
+        key = f"claims.{key}"
+        named += [(f"{key}.arm", claim.arm), (f"{key}.against", claim.against)]
+        if claim.measure == "equal_flops_loss" and claim.against != "scratch":
+            yield f"{key}.against: equal_flops_loss compares with 'scratch', trained for longer"
     names = params.all_names()
-    for analysis, arms in params.analyses.items():
-        for name in arms:
-            if name not in names:
-                yield f"analyses.{analysis}: '{name}' is not an arm; choose from {allowed(names)}"
-    for name, claim in params.claims.items():
-        yield from _of_claim(f"claims.{name}", claim, names)
-
-
-def _names_used_twice(params: Params) -> Iterator[str]:
-    extended = params.extended
-    for name in params.all_models.keys() & params.all_arms.keys():
-        place = "arms" if name in params.arms else "extended.arms"
-        yield f"{place}.{name}: there is a model of that name; give the arm another"
-    for kind in ("models", "arms"):
-        for name in getattr(params, kind).keys() & getattr(extended, kind).keys():
-            yield f"extended.{kind}.{name}: {kind} has one of that name; give it another"
+    for key, name in named:
+        if name not in names:
+            yield f"{key}: '{name}' is not an arm; choose from {allowed(names)}"
 
 
 def _of_arm(params: Params, name: str) -> Iterator[str]:
@@ -52,6 +46,8 @@ def _of_arm(params: Params, name: str) -> Iterator[str]:
     key = f"arms.{name}" if name in params.arms else f"extended.arms.{name}"
     models = params.models if name in params.arms else params.all_models
     arm = with_defaults(params, params.all_arms[name])
+    if name in params.all_models:
+        yield f"{key}: there is a model of that name; give the arm another"
     student, trained = models["scratch"].layers, models.get(arm.teacher)
     if trained is None and arm.teacher not in CONTEXT_FREE:
         choices = ", ".join([*models, *CONTEXT_FREE])
@@ -62,20 +58,8 @@ def _of_arm(params: Params, name: str) -> Iterator[str]:
     if trained is None and getattr(arm.soft_weight, "shape", None) == "adaptive":
         yield f"{key}.soft_weight: teacher '{arm.teacher}' has no held-out loss to overtake"
     if trained is not None and arm.remap and trained.layers > student:
-        yield (
-            f"{key}.remap: the student ({student} layers, models.scratch) is smaller than its "
-            f"teacher '{arm.teacher}' ({trained.layers}); choose a teacher of at most {student} "
-            "layers"
-        )
+        smaller = f"the student ({student} layers, models.scratch) is smaller than its teacher"
+        choice = f"choose a teacher of at most {student} layers"
+        yield f"{key}.remap: {smaller} '{arm.teacher}' ({trained.layers}); {choice}"
     if arm.hard_weight == 0 and arm.soft_weight == 0:
         yield f"{key}: hard_weight and soft_weight are both 0: nothing to learn from"
-
-
-def _of_claim(key: str, claim: Claim, names: list[str]) -> Iterator[str]:
-    """Conflicts in the two arms that a claim compares."""
-    if claim.measure == "equal_flops_loss" and claim.against != "scratch":
-        yield f"{key}.against: equal_flops_loss compares with 'scratch', trained for longer"
-    for side in ("arm", "against"):
-        name = getattr(claim, side)
-        if name not in names:
-            yield f"{key}.{side}: '{name}' is not an arm; choose from {', '.join(names)}"

@@ -109,10 +109,7 @@ class CorpusSettings(Text):
     @model_validator(mode="after")
     def _packages_are_named_once(self):
         packages = [*(self.packages or ()), *(self.out_of_domain.packages or ())]
-        for package in packages:
-            if packages.count(package) > 1:
-                raise ValueError(
-                    f"package '{package}' is named twice; out_of_domain text must stay out of "
-                    "training"
-                )
+        if twice := [package for package in packages if packages.count(package) > 1]:
+            problem = "is named twice; out_of_domain text must stay out of training"
+            raise ValueError(f"package '{twice[0]}' {problem}")
         return self

@@ -1,8 +1,4 @@
-"""Reads and checks params.yaml, and resolves an arm and a seed to a run.
-
-Every notebook and stage starts with `load_params`, which checks the whole file, so that a
-misspelt arm is refused before anything is trained.
-"""
+"""Reads and checks all of params.yaml, and resolves an arm and a seed to a run."""
 
 import json
 import sys
@@ -22,7 +18,7 @@ class ParamsError(ValueError):
     """params.yaml is missing, is not YAML or asks for something that cannot be."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One arm, one seed, every setting resolved."""
 
@@ -33,11 +29,11 @@ class Run:
     layers: int
     model: dict[str, Any]
     train: dict[str, Any]
-    teacher: str | None
-    hard_weight: float
-    soft_weight: float | dict[str, Any]
-    temperature: float
-    remap: str | None
+    teacher: str | None = None
+    hard_weight: float = 1.0
+    soft_weight: float | dict[str, Any] = 0.0
+    temperature: float = 1.0
+    remap: str | None = None
     root: Path
     cache: dict[str, Any]
     context: str | None = None
@@ -47,17 +43,15 @@ class Run:
     @property
     def directory(self) -> Path:
         """Folder of the finished run."""
-        return self._runs(self.grid) / self.kind / self.arm / str(self.seed)
+        return self.root / "runs" / self.scale / self.grid / self.kind / self.arm / str(self.seed)
 
     @property
     def teacher_directory(self) -> Path | None:
         """Folder of the teacher of the same seed; None where no teacher is trained."""
         if self.teacher is None or self.teacher in CONTEXT_FREE:
             return None
-        return self._runs(self.teacher_grid) / "standalone" / self.teacher / str(self.seed)
-
-    def _runs(self, grid: str) -> Path:
-        return self.root / "runs" / self.scale / grid
+        runs = self.root / "runs" / self.scale / self.teacher_grid
+        return runs / "standalone" / self.teacher / str(self.seed)
 
     @property
     def corpus_directory(self) -> Path:
@@ -75,19 +69,18 @@ class Run:
 
 
 def load_params(path: str | Path | None = None) -> Params:
-    """Read and check params.yaml.
+    """Read and check params.yaml: `path`, or the one in the working directory or nearest parent.
 
-    Parameters
-    ----------
-    path : path-like, optional
-        The file; by default params.yaml in the working directory or the nearest parent.
-
-    Raises
-    ------
-    ParamsError
-        If there is no such file, or with one line per fault: file, key, what is allowed.
+    Raises ParamsError if there is none, or with one line per fault: file, key, what is allowed.
     """
-    path = _nearest() if path is None else Path(path)
+    if path is None:
+        here = Path.cwd()
+        found = [file for f in (here, *here.parents) if (file := f / "params.yaml").is_file()]
+        if not found:
+            where = f"{here} or above it"
+            raise ParamsError(f"no params.yaml in {where}; run from the project's folder")
+        path = found[0]
+    path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -105,30 +98,16 @@ def load_params(path: str | Path | None = None) -> Params:
     return params
 
 
-def _nearest() -> Path:
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (file := folder / "params.yaml").is_file():
-            return file
-    raise ParamsError(f"no params.yaml in {here} or above it; run from the project's folder")
-
-
 def resolve(arm: str, seed: int, params: Params | None = None) -> Run:
     """One arm and one seed, as one run with every setting filled in.
 
     Parameters
     ----------
-    arm : str
-        A key of `models` (no teacher) or of `arms` (a student).
-    seed : int
-        Initialisation, batch order and masks; the teacher of a student has the same seed.
-    params : Params, optional
-        By default those of `load_params`.
+    arm : a key of `models` (no teacher) or of `arms` (a student)
+    seed : initialisation, batch order and masks; the teacher of a student has the same seed
+    params : by default those of `load_params`
 
-    Raises
-    ------
-    ParamsError
-        If there is no such arm, or the seed is not a whole number of at least 0.
+    Raises ParamsError if there is no such arm, or the seed is not a whole number of at least 0.
     """
     params = params or load_params()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -146,10 +125,7 @@ def resolve(arm: str, seed: int, params: Params | None = None) -> Run:
         cache=params.cache.model_dump(), grid=params.grid_of(arm, seed),
     )  # fmt: skip
     if arm in models:
-        return Run(
-            kind="standalone", layers=models[arm].layers, teacher=None, hard_weight=1.0,
-            soft_weight=0.0, temperature=1.0, remap=None, **common,
-        )  # fmt: skip
+        return Run(kind="standalone", layers=models[arm].layers, **common)
     student = declared.model_dump(by_alias=True, exclude={"budget"})
     return Run(
         kind="student", layers=models["scratch"].layers,
@@ -162,7 +138,5 @@ if __name__ == "__main__":
         checked = load_params()
     except ParamsError as fault:
         sys.exit(str(fault))
-    print(
-        f"params.yaml is sound: scale {checked.scale}, "
-        f"{len(checked.names())} arms x {len(checked.seeds)} seeds"
-    )
+    size = f"{len(checked.names())} arms x {len(checked.seeds)} seeds"
+    print(f"params.yaml is sound: scale {checked.scale}, {size}")

@@ -1,19 +1,8 @@
-"""The sections of one scale: text, shape of the models, training and evaluation.
-
-`dwt.config.schema` has the rest of params.yaml.
-"""
+"""The sections of one scale of params.yaml: text, shape of the models, training, evaluation."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from dwt.config.corpus import CorpusSettings
 from dwt.config.section import Section, as_list
@@ -39,14 +28,10 @@ def _checkpoints(value: Any) -> bool | list[str]:
     raise ValueError(f"{value!r} is neither true, nor false, nor a list of tasks")
 
 
-def _task(name: str) -> str:
+def _task(name: Any) -> Any:
     if name not in TASKS:
         raise ValueError(f"{name!r} is not a task; choose from {', '.join(TASKS)}")
     return name
-
-
-Task = Annotated[str, AfterValidator(_task)]
-Threads = Annotated[int | Literal["auto"], BeforeValidator(_threads)]
 
 
 class Shape(Section):
@@ -76,11 +61,12 @@ class Train(Section):
     mask_rate: Annotated[float, Field(gt=0, lt=1)]
     learning_rate: PositiveFloat
     betas: tuple[Share, Share] = (0.9, 0.98)
-    weight_decay: NonNegativeFloat = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Share = 0.06
     clip: PositiveFloat = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: Threads = "auto"  # of the CPU; auto: one per core
+    # Threads of the CPU; auto: one per core.
+    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
     compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(on_off)] = "auto"
     accumulate: PositiveInt = 1
     log_every: PositiveInt
@@ -105,7 +91,7 @@ class Evaluate(Section):
     """Zero-shot and fine-tuned scores."""
 
     pairs: PositiveInt
-    tasks: Annotated[list[Task], Field(min_length=1)]
+    tasks: Annotated[list[Annotated[str, BeforeValidator(_task)]], Field(min_length=1)]
     glue: str = "nyu-mll/glue"  # a folder of TASK/train.parquet, or a hub dataset
     examples: PositiveInt | None  # at most so many of each task to fine-tune on; null: all
     validation: PositiveInt | None = None  # at most so many of GLUE's to score; null: all
@@ -119,19 +105,14 @@ class Evaluate(Section):
     blimp_pairs: PositiveInt | None = None  # of each of its sets; null: all
 
     @model_validator(mode="after")
-    def _lists_hold_each_once(self):
+    def _lists_hold_each_once_and_checkpoints_are_scored_on_tasks(self):
         for key in ("tasks", "epochs", "learning_rate"):
             if len({*(values := getattr(self, key))}) < len(values):
                 raise ValueError(f"{key}: {values} names one twice")
-        return self
-
-    @model_validator(mode="after")
-    def _checkpoints_are_scored_on_tasks(self):
         for name in self.checkpoints if isinstance(self.checkpoints, list) else []:
             if name not in self.tasks:
-                raise ValueError(
-                    f"checkpoints: '{name}' is not in tasks; choose from {', '.join(self.tasks)}"
-                )
+                tasks = ", ".join(self.tasks)
+                raise ValueError(f"checkpoints: '{name}' is not in tasks; choose from {tasks}")
         return self
 
 
@@ -144,26 +125,16 @@ class Scale(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _sequences_fit_the_positions(self):
-        if self.model.positions and self.model.positions < self.train.length:
-            raise ValueError(
-                f"model.positions {self.model.positions} is less than train.length "
-                f"{self.train.length}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _checkpoints_are_kept(self):
+    def _sections_fit_each_other(self):
+        model, length, longest = self.model, self.train.length, self.evaluate.length
+        positions = model.positions or length
+        if positions < length:
+            raise ValueError(f"model.positions {positions} is less than train.length {length}")
         if self.evaluate.checkpoints and not self.train.keep:
             raise ValueError("evaluate.checkpoints: train.keep names no checkpoint to score")
-        return self
-
-    @model_validator(mode="after")
-    def _texts_fit_the_positions(self):
-        positions = self.model.positions or self.train.length
-        if self.model.family != "modernbert" and self.evaluate.length > positions:
+        if model.family != "modernbert" and longest > positions:
             raise ValueError(
-                f"evaluate.length {self.evaluate.length} is more than the {positions} positions of "
-                f"a {self.model.family} (train.length); ModernBERT has no such limit"
+                f"evaluate.length {longest} is more than the {positions} positions of a "
+                f"{model.family} (train.length); ModernBERT has no such limit"
             )
         return self

@@ -1,9 +1,7 @@
-"""The sections of params.yaml, the values allowed in each, and their defaults.
-
-`dwt.config.scale` has those of a scale; `dwt.config.checks` compares sections with each other.
-"""
+"""The sections of params.yaml, but for a scale's: the values allowed in each, their defaults."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,14 +27,11 @@ CONTEXT_FREE = ("unigram", "uniform")  # teachers that are not trained
 
 def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ValueError(
-            f"{name!r} cannot name a folder here; allowed are lower-case letters, digits and, "
-            "after the first, hyphens"
-        )
-    if name in (*BASELINES, *CONTEXT_FREE):
+        allowed = "lower-case letters, digits and, after the first, hyphens"
+        raise ValueError(f"{name!r} cannot name a folder here; allowed are {allowed}")
+    if name in (taken := (*BASELINES, *CONTEXT_FREE)):
         kind = "baseline" if name in BASELINES else "teacher that is not trained"
-        taken = ", ".join((*BASELINES, *CONTEXT_FREE))
-        raise ValueError(f"{name!r} is the name of a {kind}; choose any but {taken}")
+        raise ValueError(f"{name!r} is the name of a {kind}; choose any but {', '.join(taken)}")
     return name
 
 
@@ -52,25 +47,17 @@ class Schedule(Section):
     until: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
-    def _exponential_needs_positive_ends(self):
+    def _shape_allows_the_values(self):
         if self.shape == "exponential" and not (self.from_ > 0 and self.to > 0):
             raise ValueError("an exponential schedule needs 'from' and 'to' above 0")
-        return self
-
-    @model_validator(mode="after")
-    def _adaptive_ends_by_itself(self):
         if self.shape == "adaptive" and "until" in self.model_fields_set:
             raise ValueError("an adaptive schedule has no 'until': it ends where the gap does")
         return self
 
 
-def _kind_of_weight(value):
-    return "schedule" if isinstance(value, dict | Schedule) else "number"
-
-
 Weight = Annotated[
     Annotated[NonNegativeFloat, Tag("number")] | Annotated[Schedule, Tag("schedule")],
-    Discriminator(_kind_of_weight),
+    Discriminator(lambda given: "schedule" if isinstance(given, dict | Schedule) else "number"),
 ]
 
 
@@ -184,25 +171,19 @@ class Params(Section):
 
     def grid_of(self, name: str, seed: int) -> str:
         """The grid that a run belongs to: "study" or "extended"."""
-        further = name in self.extended.models or name in self.extended.arms
         again = seed in self.extended.seeds and seed not in self.seeds
-        return "extended" if further or again else "study"
+        further = again or name in {*self.extended.models, *self.extended.arms}
+        return "extended" if further else "study"
 
     def runs_of(self, grid: str) -> list[tuple[str, int]]:
-        """(name, seed) of every run that a grid declares, models first.
-
-        Raises
-        ------
-        ValueError
-            If `grid` is neither "study" nor "extended".
-        """
-        study = [(name, seed) for name in self.names() for seed in self.seeds]
-        if grid == "study":
-            return study
-        if grid != "extended":
+        """(name, seed) of every run that a grid, "study" or "extended", declares; models first."""
+        extended, seeds = self.extended, self.seeds
+        again = [seed for seed in extended.seeds if seed not in seeds]
+        declared: dict[str, list[tuple[Iterable[str], list[int]]]] = {
+            "study": [(self.names(), seeds)],
+            "extended": [(extended.models, seeds), (self.models, again),
+                         (extended.arms, seeds), (self.arms, again)],
+        }  # fmt: skip
+        if grid not in declared:
             raise ValueError(f"{grid!r} is not a grid; choose study or extended")
-        again = [seed for seed in self.extended.seeds if seed not in self.seeds]
-        pairs = [(name, seed) for name in self.extended.models for seed in self.seeds]
-        pairs += [(name, seed) for name in self.models for seed in again]
-        pairs += [(name, seed) for name in self.extended.arms for seed in self.seeds]
-        return pairs + [(name, seed) for name in self.arms for seed in again]
+        return [(name, seed) for names, seeds in declared[grid] for name in names for seed in seeds]

@@ -7,11 +7,9 @@ from pydantic_core import ErrorDetails
 
 # In the place of pydantic's own messages, which name Python classes.
 MESSAGES = {
-    "dict_type": "expected keys and values",
-    "list_type": "expected a list",
-    "model_type": "expected keys and values",
+    **dict.fromkeys(("dict_type", "model_type"), "expected keys and values"),
+    **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
     "none_required": "must be left out",
-    "tuple_type": "expected a list",
 }
 
 

@@ -17,31 +17,23 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from dwt.config.corpus import CorpusSettings
 from dwt.config.params import Run
 from dwt.config.section import explain
-from dwt.data.documents import CorpusError, Stream
+from dwt.data.documents import CorpusError
 from dwt.data.packing import pack
 from dwt.data.sources import open_sources
 from dwt.data.splits import SPLITS, in_share, sample_sentences
 from dwt.data.tokenize import tokenize
 from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
 
+FILES = ("card.json", "tokenizer.json", "heldout.parquet", *(f"{split}.npy" for split in SPLITS))
+
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that was built: three streams of token ids, their tokenizer and data card.
+    """A corpus that was built: three streams of token ids, their tokenizer and data card."""
 
-    Attributes
-    ----------
-    directory : Path
-        Its folder; `transformers.AutoTokenizer.from_pretrained(directory)` works there.
-    vocabulary : Vocabulary
-        Number of tokens, and ids of the special ones.
-    card : dict
-        Counts, unknown-token rates, versions and licence of the text.
-    """
-
-    directory: Path
+    directory: Path  # `transformers.AutoTokenizer.from_pretrained(directory)` works there
     vocabulary: Vocabulary
-    card: dict
+    card: dict  # counts, unknown-token rates, versions and licence of the text
 
     @property
     def pad_id(self) -> int:
@@ -59,23 +51,17 @@ class Corpus:
         return AutoTokenizer.from_pretrained(self.directory)
 
     def heldout(self) -> pd.DataFrame:
-        """Held-out text, one row per paragraph.
+        """One row per held-out paragraph: document, source, section, name, type, text, unseen.
 
-        Columns document, source, section, name, type, text and unseen: whether no sentence of
-        the paragraph occurs in the training text, compared by letters only.
+        `unseen`: no sentence of the paragraph is in the training text, compared by letters only.
         """
         return pd.read_parquet(self.directory / "heldout.parquet")
 
 
 def build_corpus(
-    settings: CorpusSettings | Mapping,
-    *,
-    directory: Path,
-    root: Path = Path("."),
-    length: int = 4,
-    name: str = "corpus",
-    workers: int | None = None,
-) -> Corpus:
+    settings: CorpusSettings | Mapping, *, directory: Path, root: Path = Path("."),
+    length: int = 4, name: str = "corpus", workers: int | None = None,
+) -> Corpus:  # fmt: skip
     """Read the text, learn the vocabulary and write token ids.
 
     The corpus appears in `directory` when it is complete. Memory does not grow with the text, for
@@ -84,38 +70,28 @@ def build_corpus(
 
     Parameters
     ----------
-    settings : CorpusSettings or mapping
-        The `scales.<scale>.corpus` section of params.yaml; data/README.md explains its keys.
-    directory : path
-        Where to write; a corpus there is replaced.
-    root : path
-        What relative paths in `settings` start from, and the folder of constraints.txt.
-    length : int
-        Tokens per sequence, [CLS] and [SEP] included; every split must fill one.
-    name : str
-        What messages call the section: ``"params.yaml: scales.laptop.corpus"``.
-    workers : int, optional
-        Processes that tokenize; by default one per core. No byte depends on it.
+    settings : the `scales.<scale>.corpus` section of params.yaml; data/README.md has its keys
+    directory : where to write; a corpus there is replaced
+    root : what relative paths in `settings` start from, and the folder of constraints.txt
+    length : tokens per sequence, [CLS] and [SEP] included; every split must fill one
+    name : what messages call the section: ``"params.yaml: scales.laptop.corpus"``
+    workers : processes that tokenize; by default one per core. No byte depends on it
 
-    Raises
-    ------
-    CorpusError
-        For a setting, file, package or dataset that cannot be used, for too little text and for a
-        full disk.
+    Raises CorpusError for a setting, file, package or dataset that cannot be used, for too little
+    text and for a full disk.
     """
-    directory, root = Path(directory), Path(root)
+    directory = Path(directory)
     building = directory.with_name(f".{directory.name}.building")
     shards = directory.with_name(f".{directory.name}.shards")
     shutil.rmtree(building, ignore_errors=True)
     try:
         building.mkdir(parents=True)
         checked = CorpusSettings.model_validate(settings)
-        _write(checked, building, shards, root=root, length=length, workers=workers)
+        _write(checked, building, shards, root=Path(root), length=length, workers=workers)
     except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
         if isinstance(error, ValidationError):
-            fault = explain(error.errors()[0], CorpusSettings, name=name)
-            raise CorpusError(fault) from None
+            raise CorpusError(explain(error.errors()[0], CorpusSettings, name=name)) from None
         if isinstance(error, CorpusError):
             error.args = (name + str(error).removeprefix("corpus"),)
         elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -129,40 +105,30 @@ def build_corpus(
     if directory.exists():
         directory.rename(old)
     building.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(shards, ignore_errors=True)
+    for folder in (old, shards):
+        shutil.rmtree(folder, ignore_errors=True)
     return load_corpus(directory)
 
 
 def load_corpus(directory: Path) -> Corpus:
-    """Open a corpus that `build_corpus` wrote.
-
-    Raises
-    ------
-    CorpusError
-        If a file of it is missing or damaged.
-    """
+    """Open a corpus that `build_corpus` wrote; CorpusError if a file is missing or damaged."""
     directory = Path(directory)
-    names = ["card.json", "tokenizer.json", "heldout.parquet", *(f"{s}.npy" for s in SPLITS)]
-    problem = next((f"{name} is missing" for name in names if not (directory / name).exists()), "")
-    if not problem:
-        try:
-            card = json.loads((directory / "card.json").read_text())
-            tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-            return Corpus(directory, Vocabulary.of(tokenizer), card)
-        except Exception as error:  # tokenizers raises plain Exception for a damaged file
-            problem = str(error)
-    raise CorpusError(f"{directory}: no usable corpus ({problem}); build it: `dvc repro corpus`")
+    try:
+        for name in FILES:
+            if not (directory / name).exists():
+                raise FileNotFoundError(f"{name} is missing")
+        vocabulary = Vocabulary.of(Tokenizer.from_file(str(directory / "tokenizer.json")))
+        return Corpus(directory, vocabulary, json.loads((directory / "card.json").read_text()))
+    except Exception as error:  # tokenizers raises plain Exception for a damaged file
+        problem = f"{directory}: no usable corpus ({error}); build it: `dvc repro corpus`"
+        raise CorpusError(problem) from error
 
 
 def open_corpus(run: Run) -> Corpus:
     """Open the corpus of a run.
 
-    Raises
-    ------
-    CorpusError
-        If it is missing or damaged, or a split is too short for one batch of training or one
-        sequence of evaluation.
+    Raises CorpusError as `load_corpus`, and if a split is too short for one batch of training or
+    one sequence of evaluation.
     """
     corpus, length = load_corpus(run.corpus_directory), run.train["length"]
     for split in SPLITS:
@@ -177,47 +143,39 @@ def open_corpus(run: Run) -> Corpus:
 
 
 def _write(
-    settings: CorpusSettings,
-    building: Path,
-    shards: Path,
-    *,
-    root: Path,
-    length: int,
-    workers: int | None,
-) -> None:
+    settings: CorpusSettings, building: Path, shards: Path, *,
+    root: Path, length: int, workers: int | None,
+) -> None:  # fmt: skip
     """Write all files of a corpus into `building`."""
     text, out_of_domain, card = open_sources(settings, root)
     next(out_of_domain(), None)  # unreadable text is refused before the vocabulary is learned
-    texts = partial(_training_texts, text, settings.heldout, settings.sample)
+    share, sample, limit = settings.heldout, settings.sample, settings.limit_mb
+
+    def texts() -> Iterator[str]:
+        """The training documents, as the models will read them."""
+        inside = (d["text"] for d in text() if not in_share(d["text"], share))
+        return (sample_sentences(text, sample) for text in inside)
+
     tokenizer = make_tokenizer(settings.vocabulary, texts, root=root)
-    if tokenizer.get_vocab_size() > 2**16:
-        raise CorpusError(
-            f"corpus.vocabulary: {tokenizer.get_vocab_size()} tokens; at most 65536 fit in 16 bits"
-        )
+    size = tokenizer.get_vocab_size()
+    if size > 2**16:
+        raise CorpusError(f"corpus.vocabulary: {size} tokens; at most 65536 fit in 16 bits")
     save_tokenizer(tokenizer, building)
     if shards.exists():
         print(f"resuming from the finished shards in {shards}", flush=True)
     write = partial(tokenize, folder=shards, tokenizer=building / "tokenizer.json", workers=workers)
     outside = write(out_of_domain(), heldout=None)
-    share, sample, limit = settings.heldout, settings.sample, settings.limit_mb
     total = None if limit is None else max(1, round(limit))
     inside = write(text(), heldout=share, sample=sample, total=total)
-    card["vocabulary"] = tokenizer.get_vocab_size()
     try:
         splits, sources, sentences = pack(inside + outside, building, length=length)
     except CorpusError:  # other settings are needed, and so other shards
         shutil.rmtree(shards)
         raise
+    card["vocabulary"] = size
     if settings.parts:
         card["sources"] = sources
     if sample is not None:
         card |= {"sample": sample, "sentences": sentences}
     card["splits"] = splits
     (building / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-
-
-def _training_texts(text: Stream, heldout: float, sample: float | None) -> Iterator[str]:
-    """Texts of the training documents, as the models will read them."""
-    for document in text():
-        if not in_share(document["text"], heldout):
-            yield sample_sentences(document["text"], sample)

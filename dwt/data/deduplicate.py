@@ -15,23 +15,21 @@ def normalized(text: str) -> str:
 
 def without_duplicates(blocks: list[dict], seen: set[str]) -> list[dict]:
     """Blocks whose normalized text is not yet in `seen`, to which it is added."""
-    new = []
+    new = {}  # normalized text -> the first block that has it
     for block in blocks:
-        key = normalized(block["text"])
-        if key not in seen:
-            seen.add(key)
-            new.append(block)
-    return new
+        new.setdefault(normalized(block["text"]), block)
+    kept = [block for key, block in new.items() if key not in seen]
+    seen.update(new)
+    return kept
 
 
 def fingerprints(text: str) -> list[bytes]:
     """An 8-byte hash of each sentence's normalized text."""
     hashes = []
-    for line in text.splitlines():
-        for sentence in sentences(line):
-            if sentence.isascii():  # equals `normalized`, several times as fast
-                letters = sentence.encode().lower().translate(None, _ASCII_OTHERS)
-            else:
-                letters = normalized(sentence).encode()
-            hashes.append(hashlib.blake2b(letters, digest_size=8).digest())
+    for sentence in (s for line in text.splitlines() for s in sentences(line)):
+        if sentence.isascii():  # equals `normalized`, several times as fast
+            letters = sentence.encode().lower().translate(None, _ASCII_OTHERS)
+        else:
+            letters = normalized(sentence).encode()
+        hashes.append(hashlib.blake2b(letters, digest_size=8).digest())
     return hashes

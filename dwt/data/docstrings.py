@@ -8,22 +8,18 @@ from collections.abc import Iterator
 
 from dwt.data.sentences import clean, is_prose
 
+_SECTIONS = {
+    "Parameters": "parameters args arguments params inputs",
+    "Returns": "returns return yields outputs",
+    "Raises": "raises warns",
+    "Notes": "notes note warnings warning",
+    "Examples": "examples example",
+    "Other": "shape",
+}
 _HEADINGS = {  # heading in lower case -> section
-    alias: section
-    for section, aliases in {
-        "Parameters": "parameters,other parameters,args,arguments,params,inputs,keyword args,"
-        "keyword arguments",
-        "Attributes": "attributes",
-        "Returns": "returns,return,yields,outputs",
-        "Raises": "raises,warns",
-        "See Also": "see also",
-        "Notes": "notes,note,warnings,warning",
-        "Examples": "examples,example",
-        "Methods": "methods",
-        "References": "references",
-        "Other": "shape",
-    }.items()
-    for alias in aliases.split(",")
+    **{name.lower(): name for name in ("Attributes", "See Also", "Methods", "References")},
+    **dict.fromkeys(("other parameters", "keyword args", "keyword arguments"), "Parameters"),
+    **{alias: section for section, aliases in _SECTIONS.items() for alias in aliases.split()},
 }
 _ENTRIES = {"Parameters", "Attributes", "Returns", "Raises", "See Also", "Methods"}
 _PROSE_DIRECTIVES = {"note", "warning", "tip", "important", "caution", "hint", "attention"}
@@ -33,14 +29,12 @@ _DIRECTIVE = re.compile(r"\.\. +(?:([\w-]+):: *(.*)|.*)")
 _GOOGLE_ENTRY = re.compile(
     r"[*`-]* ?`?([A-Za-z_][\w.]*(?:, *[\w*]+)*)`* *(?:\((.*?)\))?`? *:(?: +(.*)|$)"
 )
+_FIELDS = {"par": "Parameters", "arg": "Parameters", "ret": "Returns", "rai": "Raises"}
 _FIELD = re.compile(r":(param|parameter|arg|returns?|raises?) ?([^:]*): *(.*)")
 
 
 def docstrings(code: bytes) -> Iterator[str]:
-    """Yield the docstrings of source code, and its multi-line strings outside functions.
-
-    Some libraries attach such strings as docstrings at import time.
-    """
+    """Docstrings of source code, and its multi-line strings, which may be attached at import."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         try:
@@ -50,14 +44,12 @@ def docstrings(code: bytes) -> Iterator[str]:
     while stack:  # depth first, in the order of the file
         node = stack.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            docstring = ast.get_docstring(node)
-            if docstring:
+            if docstring := ast.get_docstring(node):
                 yield docstring
-            stack += [
-                n for n in reversed(node.body) if isinstance(n, (ast.FunctionDef, ast.ClassDef))
-            ]
+            inner = (ast.FunctionDef, ast.ClassDef)
+            stack += [n for n in reversed(node.body) if isinstance(n, inner)]
         elif hasattr(node, "body") and isinstance(node.body, list):
-            stack += [n for n in reversed(node.body + getattr(node, "orelse", []))]
+            stack += reversed(node.body + getattr(node, "orelse", []))
         elif isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign)) and node.value is not None:
             nodes = list(ast.walk(node.value))
             pieces = {id(v) for n in nodes if isinstance(n, ast.JoinedStr) for v in n.values}
@@ -70,13 +62,8 @@ def docstrings(code: bytes) -> Iterator[str]:
 def docstring_blocks(docstring: str) -> list[dict]:
     """Split a docstring in numpydoc, Google or Sphinx form into paragraphs of English prose.
 
-    Code, tables, doctests, mathematics and references are dropped.
-
-    Returns
-    -------
-    list of dict
-        Per paragraph its `text`, its `section` ("" before the first heading) and, for an entry
-        such as a parameter, `name` and declared `type`.
+    Each has its `text`, its `section` ("" before the first heading) and, for an entry such as a
+    parameter, `name` and `type`. Code, tables, doctests, mathematics and references are dropped.
     """
     lines = inspect.cleandoc(docstring).expandtabs().splitlines()
     blocks, paragraph = [], []
@@ -129,9 +116,8 @@ def docstring_blocks(docstring: str) -> list[dict]:
                 skip = indent
         elif match := _FIELD.match(body):  # Sphinx: ":param int axis: ..."
             flush()
-            section = {"p": "Parameters", "a": "Parameters", "r": "Returns"}[match[1][0]]
+            section = _FIELDS[match[1][:3]]
             kind, _, name = match[2].rpartition(" ")
-            section = "Raises" if match[1].startswith("raise") else section
             paragraph.append(match[3])
             numpydoc, base = False, -1
         elif section in _ENTRIES and numpydoc and indent == base:
@@ -153,10 +139,9 @@ def docstring_blocks(docstring: str) -> list[dict]:
             if match := _BULLET.match(body):
                 flush()
                 body = match[1]
-            if body.endswith("::"):
-                body, skip = body[:-1], indent
             paragraph.append(body)
-            if skip is not None:
+            if body.endswith("::"):
+                paragraph[-1], skip = body[:-1], indent
                 flush()
     flush()
     return blocks

@@ -1,11 +1,8 @@
-"""Documents, and operations on streams of documents.
-
-A `Stream` is a function that starts an iterator of documents, so that a text of any size can be
-read twice and is never held in memory.
-"""
+"""Documents, and operations on streams of documents, which are never held in memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import NotRequired, TypedDict
 
 
@@ -22,7 +19,7 @@ class Document(TypedDict):
     blocks: NotRequired[list[dict]]  # paragraphs with section, name and type, where known
 
 
-Stream = Callable[[], Iterator[Document]]
+Stream = Callable[[], Iterator[Document]]  # each call starts anew, so a text can be read twice
 
 
 def document(source: str, text: str) -> Document:
@@ -31,14 +28,32 @@ def document(source: str, text: str) -> Document:
     return {"source": source, "size": len(text.encode()), "text": lines}
 
 
+def until(items: Iterable, limit: float, size: Callable) -> Iterator:
+    """Items until their sizes add up to `limit`."""
+    total = 0
+    for item in items:
+        if total >= limit:
+            return
+        total += size(item)
+        yield item
+
+
+def grouped(items: Iterable, limit: float, size: Callable) -> Iterator[list]:
+    """Lists of consecutive items whose sizes add up to `limit`, or just above."""
+    group, total = [], 0
+    for item in items:
+        group.append(item)
+        total += size(item)
+        if total >= limit:
+            yield group
+            group, total = [], 0
+    if group:
+        yield group
+
+
 def limited(stream: Stream, limit_mb: float | None) -> Iterator[Document]:
     """Documents until `limit_mb` megabytes of text are read; all of them for None."""
-    left = float("inf") if limit_mb is None else limit_mb * 1e6
-    for row in stream():
-        if left <= 0:
-            return
-        left -= row["size"]
-        yield row
+    return stream() if limit_mb is None else until(stream(), limit_mb * 1e6, itemgetter("size"))
 
 
 def joined(stream: Stream, number: int) -> Iterator[Document]:
@@ -52,15 +67,9 @@ def joined(stream: Stream, number: int) -> Iterator[Document]:
 def cut(stream: Stream, characters: int) -> Iterator[Document]:
     """Documents cut at ends of lines into pieces of at least `characters`, but for the last."""
     for whole in stream():
-        lines, length = [], 0
-        for line in whole["text"].split("\n"):
-            lines.append(line)
-            length += len(line) + 1
-            if length > characters:
-                yield document(whole["source"], "\n".join(lines))
-                lines, length = [], 0
-        if lines:
-            yield document(whole["source"], "\n".join(lines))
+        lines = whole["text"].split("\n")
+        for piece in grouped(lines, characters + 1, lambda line: len(line) + 1):
+            yield document(whole["source"], "\n".join(piece))
 
 
 def interleaved(streams: Sequence[Stream], weights: Sequence[float]) -> Iterator[Document]:

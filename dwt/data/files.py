@@ -3,7 +3,7 @@
 import glob
 import json
 import lzma
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,7 @@ SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".parquet")
 DOCUMENT_MB = 16  # text without blank lines is cut here, to bound memory
 
 
-def open_files(
-    patterns: Sequence[str], key: str, root: Path, *, column: str
-) -> tuple[list[Path], Stream]:
+def open_files(patterns: list[str], key: str, root: Path, *, column: str) -> tuple[list, Stream]:
     """Check the files that paths and globs name; return them and a stream of their documents.
 
     A document is a block between blank lines (.txt, .txt.xz) or a row of `column` (.jsonl,
@@ -40,23 +38,22 @@ def _expand(pattern: str, root: Path, key: str) -> list[Path]:
         if path.stat().st_size == 0:
             raise CorpusError(f"{key}: {path} is empty")
         if path.suffix == ".parquet":  # the footer is read, so a truncated file is refused at once
-            _open_parquet(path, f"{key}: {path}").close()
+            try:
+                parquet.read_metadata(path)
+            except (pyarrow.ArrowException, OSError) as error:
+                problem = f"not a complete .parquet file ({error}); get it again"
+                raise CorpusError(f"{key}: {path}: {problem}") from None
     return paths
 
 
 def _documents(paths: list[Path], column: str, key: str) -> Iterator[Document]:
     for path in paths:
-        where, empty = f"{key}: {path}", True
-        if path.suffix == ".parquet":
-            texts = _parquet_texts(path, column, where)
-        elif path.suffix == ".jsonl":
-            texts = _json_texts(path, column, where)
-        else:
-            texts = _blocks(path, where)
-        for text in texts:
-            empty = False
+        where, number = f"{key}: {path}", 0
+        read = {".parquet": _parquet_texts, ".jsonl": _json_texts}.get(path.suffix, _blocks)
+        for text in read(path, where, column):
+            number += 1
             yield document(path.name, text)
-        if empty:
+        if not number:
             raise CorpusError(f"{where} is empty: it holds no text")
 
 
@@ -66,20 +63,16 @@ def _lines(path: Path, where: str) -> Iterator[tuple[int, str, int]]:
     try:
         with lzma.open(path) if path.suffix == ".xz" else open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                yield (
-                    number,
-                    line.decode("utf-8-sig" if number == 1 else "utf-8").strip(),
-                    len(line),
-                )
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                yield number, text, len(line)
     except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{where}, line {number}: not UTF-8 ({error.reason}); convert the file to UTF-8"
-        ) from None
+        problem = f"not UTF-8 ({error.reason}); convert the file to UTF-8"
+        raise CorpusError(f"{where}, line {number}: {problem}") from None
     except (lzma.LZMAError, EOFError) as error:
         raise CorpusError(f"{where}: not a complete .xz file ({error}); get it again") from None
 
 
-def _blocks(path: Path, where: str) -> Iterator[str]:
+def _blocks(path: Path, where: str, _) -> Iterator[str]:
     """Blocks of lines between blank lines."""
     block, size = [], 0
     for _, line, length in _lines(path, where):
@@ -95,34 +88,24 @@ def _blocks(path: Path, where: str) -> Iterator[str]:
         yield "\n".join(block)
 
 
-def _json_texts(path: Path, column: str, where: str) -> Iterator[str]:
+def _json_texts(path: Path, where: str, column: str) -> Iterator[str]:
     for number, line, _ in _lines(path, where):
         if line:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise CorpusError(
-                    f"{where}, line {number}: not JSON ({error}); give one object a line"
-                ) from None
+                problem = f"not JSON ({error}); give one object a line"
+                raise CorpusError(f"{where}, line {number}: {problem}") from None
             yield from text_column([row], column, f"{where}, line {number}")
 
 
-def _parquet_texts(path: Path, column: str, where: str) -> Iterator[str]:
-    with _open_parquet(path, where) as file:
-        names = file.schema_arrow.names
-        if column not in names:
-            raise CorpusError(f"{where}: no text column {column!r}; found {', '.join(names)}")
-        try:
+def _parquet_texts(path: Path, where: str, column: str) -> Iterator[str]:
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if column not in names:
+                raise CorpusError(f"{where}: no text column {column!r}; found {', '.join(names)}")
             for batch in file.iter_batches(batch_size=256, columns=[column]):
                 yield from text_column(batch.to_pylist(), column, where)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise CorpusError(f"{where}: damaged ({error}); get it again") from None
-
-
-def _open_parquet(path: Path, where: str) -> parquet.ParquetFile:
-    try:
-        return parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise CorpusError(
-            f"{where}: not a complete .parquet file ({error}); get it again"
-        ) from None
+        raise CorpusError(f"{where}: damaged ({error}); get it again") from None

@@ -20,8 +20,7 @@ def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
     try:
         rows = datasets.load_dataset(
             str(root / text.path) if (root / text.path).exists() else text.path, text.name,
-            split=text.split, revision=text.revision,
-            streaming=streaming and "[" not in text.split,
+            split=text.split, revision=text.revision, streaming=streaming and "[" not in text.split,
         )  # fmt: skip
     except Exception as error:  # whatever the hub, the network or the split string raises
         raise CorpusError(
@@ -29,10 +28,8 @@ def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
             "split; without a network, download it where there is one and use `source: files`"
         ) from error
     if rows.column_names and text.column not in rows.column_names:
-        raise CorpusError(
-            f"{key}.column: no column {text.column!r}; the dataset has "
-            f"{', '.join(rows.column_names)}"
-        )
+        found = f"the dataset has {', '.join(rows.column_names)}"
+        raise CorpusError(f"{key}.column: no column {text.column!r}; {found}")
     return partial(_documents, rows, text.column, Path(text.path).name, where)
 
 

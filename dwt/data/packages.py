@@ -14,12 +14,10 @@ from dwt.data.docstrings import docstring_blocks, docstrings
 from dwt.data.documents import CorpusError, Document
 from dwt.data.progress import Progress
 
-SKIPPED_FOLDERS = frozenset(
-    (
-        "test tests testing _testing conftest.py external externals extern _external vendor "
-        "vendored _vendor _vendored third_party thirdparty"
-    ).split()
-)
+SKIPPED = {
+    *"test tests testing _testing conftest.py external externals extern _external".split(),
+    *"vendor vendored _vendor _vendored third_party thirdparty".split(),
+}  # folders and files
 
 
 def read_packages(
@@ -30,29 +28,26 @@ def read_packages(
     Paragraphs whose normalized text is in `seen` are dropped, and new ones are added to it. `key`
     names the packages in messages. A version that differs from constraints.txt in `root` warns.
     """
-    pins, paths, versions = _pins(root), [], {}
+    constraints = root / "constraints.txt"
+    lines = constraints.read_text().lower().replace("_", "-") if constraints.exists() else ""
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lines, re.MULTILINE))
+    paths, versions, documents = [], {}, []
     for package in packages:
         files, version = _package_files(package, key)
         paths += [(package, path) for path in files]
         versions[package] = version
-        pin = pins.get(_canonical(package), version)
+        pin = pins.get(package.lower().replace("_", "-"), version)
         if pin != version:
-            warnings.warn(
-                f"{package} {version} is installed, constraints.txt pins {pin}: "
-                "the corpus, and every number that follows from it, will differ",
-                stacklevel=3,
-            )
-    pool = joblib.Parallel(
-        n_jobs=min(joblib.cpu_count(), 1 + len(paths) // 100), return_as="generator"
-    )
+            effect = "the corpus, and every number that follows from it, will differ"
+            problem = f"{package} {version} is installed, constraints.txt pins {pin}: {effect}"
+            warnings.warn(problem, stacklevel=3)
+    jobs, progress = 1 + len(paths) // 100, Progress("source files read", len(paths))
+    pool = joblib.Parallel(n_jobs=min(joblib.cpu_count(), jobs), return_as="generator")
     prose = pool(joblib.delayed(_prose)(path) for _, path in paths)
-    progress, documents = Progress("source files read", len(paths)), []
     for number, ((package, _), docs) in enumerate(zip(paths, prose, strict=True), 1):
-        for blocks in docs:
-            if blocks := without_duplicates(blocks, seen):
-                text = "\n".join(block["text"] for block in blocks)
-                row = {"source": package, "size": len(text), "text": text, "blocks": blocks}
-                documents.append(row)
+        for blocks in filter(None, (without_duplicates(blocks, seen) for blocks in docs)):
+            text = "\n".join(block["text"] for block in blocks)
+            documents.append({"source": package, "size": len(text), "text": text, "blocks": blocks})
         progress.update(number)
     progress.close()
     if not documents:
@@ -65,30 +60,15 @@ def _package_files(package: str, key: str) -> tuple[list[Path], str]:
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        raise CorpusError(
-            f"{key}: {package!r} is not installed; name distributions of this environment "
-            "(`pip list`)"
-        ) from None
+        problem = "is not installed; name distributions of this environment (`pip list`)"
+        raise CorpusError(f"{key}: {package!r} {problem}") from None
     paths = [p for p in distribution.files or [] if p.suffix == ".py" and p.parts[0] != ".."]
-    kept = [p for p in paths if not SKIPPED_FOLDERS & {*p.parts} and not p.name.startswith("test_")]
+    kept = [p for p in paths if not SKIPPED & {*p.parts} and not p.name.startswith("test_")]
     if not kept:
-        raise CorpusError(
-            f"{key}: {package!r} lists no Python sources; install it as an ordinary wheel"
-        )
+        problem = "lists no Python sources; install it as an ordinary wheel"
+        raise CorpusError(f"{key}: {package!r} {problem}")
     version = distribution.version.partition("+")[0]  # 2.13.0+cpu and 2.13.0 hold the same text
     return [Path(distribution.locate_file(p)) for p in sorted(kept, key=str)], version
-
-
-def _pins(root: Path) -> dict[str, str]:
-    """Package -> version from the `name==version` lines of constraints.txt."""
-    path = root / "constraints.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (re.match(r"([\w.-]+)==([\w.]+)", line) for line in lines)
-    return {_canonical(pair[1]): pair[2] for pair in pairs if pair}
-
-
-def _canonical(package: str) -> str:
-    return package.lower().replace("_", "-")
 
 
 def _prose(path: Path) -> list[list[dict]]:
@@ -96,9 +76,7 @@ def _prose(path: Path) -> list[list[dict]]:
     code = path.read_bytes()
     if b'"""' not in code and b"'''" not in code:
         return []
-    collecting = gc.isenabled()
     gc.disable()  # syntax trees hold no cycles; garbage collection would triple the time
     blocks = [docstring_blocks(docstring) for docstring in docstrings(code)]
-    if collecting:
-        gc.enable()
+    gc.enable()
     return blocks

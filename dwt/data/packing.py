@@ -17,61 +17,47 @@ COLUMNS = {"document": 0, "source": "", "section": "", "name": "", "type": "", "
 TABLE_CHARACTERS = 20_000_000  # the held-out table stops after so many
 
 
-def pack(
-    shards: Sequence[Path], directory: Path, *, length: int
-) -> tuple[dict[str, dict], dict[str, int], int]:
+def pack(shards: Sequence[Path], directory: Path, *, length: int) -> tuple[dict, dict, int]:
     """Write the streams and the held-out table, with one shard at a time in memory.
 
-    Every split must fill one sequence of `length` tokens. Returns the counts of each split, with
-    the SHA-256 of its stream, the characters of training text by source, and the number of
-    training sentences.
+    Every split must fill one sequence of `length` tokens. Returns the counts and SHA-256 of each
+    split, the characters of training text by source, and the number of training sentences.
     """
     counts = {split: Counter() for split in SPLITS}
     table, left, sources, sentences = [], TABLE_CHARACTERS, Counter(), 0
     for shard in shards:
-        rest = json.loads(_array(shard, "rest").tobytes())
+        rest = json.loads(np.load(shard)["rest"].tobytes())
         for number, document in enumerate(rest["heldout"], counts["heldout"]["documents"]):
             if left > 0:
                 row = COLUMNS | {"document": number, "source": document["source"]}
                 table += [row | block for block in document["blocks"]]
                 left -= sum(len(block["text"]) for block in document["blocks"])
-        for split, count in rest["counts"].items():
-            counts[split].update(count)
+        for split in SPLITS:
+            counts[split].update(rest["counts"][split])
         sources.update(rest["sources"])
         sentences += rest["sentences"]
     for split, count in counts.items():
         if count["tokens"] < length - 2:  # [CLS] and a last [SEP] are added to each sequence
-            key = "out_of_domain" if split == "out-of-domain" else "heldout"
+            outside = split == "out-of-domain"
             raise CorpusError(
-                f"corpus.{key}: the {split} split has {count['documents']} documents, "
-                f"{count['tokens']} tokens, less than one sequence of {length}; give more text"
-                f"{', or another share' if key == 'heldout' else ''}"
+                f"corpus.{'out_of_domain' if outside else 'heldout'}: the {split} split has "
+                f"{count['documents']} documents, {count['tokens']} tokens, less than one sequence "
+                f"of {length}; give more text{'' if outside else ', or another share'}"
             )
         with (directory / f"{split}.npy").open("wb") as file:
             header = {"descr": "<u2", "fortran_order": False, "shape": (count["tokens"],)}
             np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
-                file.write(_array(shard, split).tobytes())
+                file.write(np.load(shard)[split].tobytes())
         count["unknown_rate"] = round(count.pop("unknown") / count["tokens"], 6)
         count["sha256"] = file_digest(directory / f"{split}.npy")  # part of each run's digest
-    _mark_unseen(table, shards)
-    pd.DataFrame(table).to_parquet(directory / "heldout.parquet")
-    return counts, dict(sources), sentences
-
-
-def _array(shard: Path, name: str) -> np.ndarray:
-    with np.load(shard) as content:
-        return content[name]
-
-
-def _mark_unseen(table: list[dict], shards: Sequence[Path]) -> None:
-    """Set `unseen` of each paragraph: whether none of its sentences is in the training text."""
+    # A paragraph is unseen if none of its sentences is in the training text.
     hashes = [np.frombuffer(b"".join(fingerprints(row["text"])), np.uint64) for row in table]
     every = np.unique(np.concatenate(hashes))  # [H], sorted
     in_training = np.zeros(len(every), bool)
     for shard in shards:
-        seen = _array(shard, "seen")
-        place = np.searchsorted(every, seen).clip(max=len(every) - 1)
-        in_training[place[every[place] == seen]] = True
+        in_training |= np.isin(every, np.load(shard)["seen"], assume_unique=True)
     for row, own in zip(table, hashes, strict=True):
         row["unseen"] = not in_training[np.searchsorted(every, own)].any()
+    pd.DataFrame(table).to_parquet(directory / "heldout.parquet")
+    return counts, dict(sources), sentences

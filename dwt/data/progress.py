@@ -18,13 +18,7 @@ def is_interactive() -> bool:
 class Progress:
     """Progress of one job: call `update` with the steps done, and `close` at the end.
 
-    Parameters
-    ----------
-    name : str
-    total : float or None
-        Number of steps, if that is known.
-    start : int
-        Steps done before a resume.
+    `total` is the number of steps, if that is known; `start` those done before a resume.
     """
 
     def __init__(self, name: str, total: float | None, *, start: int = 0):
@@ -44,12 +38,12 @@ class Progress:
         if now - self.printed < SECONDS_PER_LINE and done != self.total:
             return
         self.printed = now
+        of, time_spent = "", f"in {now - self.began:.0f} s"
+        if self.total is not None:
+            left = (now - self.began) / max(1, done - self.start) * max(0, self.total - done)
+            of, time_spent = f"/{self.total}", f"about {left:.0f} s to go"
         shown = "".join(f"  {k} {v:.3f}" for k, v in numbers.items())
-        if self.total is None:
-            print(f"{self.name}: {done}{shown}  in {now - self.began:.0f} s", flush=True)
-            return
-        left = (now - self.began) / max(1, done - self.start) * max(0, self.total - done)
-        print(f"{self.name}: {done}/{self.total}{shown}  about {left:.0f} s to go", flush=True)
+        print(f"{self.name}: {done}{of}{shown}  {time_spent}", flush=True)
 
     def close(self) -> None:
         """Close the bar."""

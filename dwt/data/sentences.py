@@ -17,12 +17,10 @@ _CODE = re.compile(
     r"[{}\\|@$^<>#~]|://|%[(sdr]|==|->|\w\(.*?[=,].*?\)|[\w)\]] ?[=/*+] ?[\w(\[]\S*[=(\[*+]"
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
-_STOPWORDS = frozenset(
-    (
-        "a an the of to in is are be for and or if by on with that this it as from not will at "
-        "which can has have was when used should its each then than all any no only"
-    ).split()
-)
+_STOPWORDS = {
+    *"a an the of to in is are be for and or if by on with that this it as from not will".split(),
+    *"at which can has have was when used should its each then than all any no only".split(),
+}
 
 
 def clean(text: str) -> str:

@@ -1,17 +1,16 @@
-"""Tokenizes text of any size: shard by shard, on all cores, resuming where it stopped.
+"""Tokenizes text of any size: shard by shard, on all cores, resuming where it stopped."""
 
-A shard holds the token ids of some documents, the held-out ones as text, and fingerprints of the
-training sentences. Its file name is a digest of all that decides its content, so an interrupted
-build reuses its finished shards, and any number of processes writes the same ones. Each process
-imports this module, so it imports little.
-"""
+# A shard holds the token ids of some documents, the held-out ones as text, and fingerprints of the
+# training sentences. Its file name is a digest of all that decides its content, so an interrupted
+# build reuses its finished shards. Each process imports this module, so it imports little.
 
 import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 
 import joblib
@@ -23,7 +22,7 @@ from tokenizers import Tokenizer
 from dwt.config.files import atomic_path, digest, file_digest
 from dwt.data import deduplicate, sentences, splits
 from dwt.data.deduplicate import fingerprints
-from dwt.data.documents import Document
+from dwt.data.documents import Document, grouped
 from dwt.data.progress import Progress
 from dwt.data.splits import SPLITS, in_share, sample_sentences
 
@@ -32,44 +31,34 @@ CACHED_WORDS = 2**18  # whose ids a process caches: some 50 MB
 
 
 def tokenize(
-    documents: Iterable[Document],
-    folder: Path,
-    *,
-    tokenizer: Path,
-    heldout: float | None,
-    sample: float | None = None,
-    total: int | None = None,
-    workers: int | None = None,
-) -> list[Path]:
+    documents: Iterable[Document], folder: Path, *, tokenizer: Path, heldout: float | None,
+    sample: float | None = None, total: int | None = None, workers: int | None = None,
+) -> list[Path]:  # fmt: skip
     """Write the shards of a text and return them in its order; existing ones are not made again.
 
     Parameters
     ----------
-    tokenizer : Path
-        A tokenizer.json.
-    heldout : float or None
-        Share of documents that is held out; None for out-of-domain text.
-    sample : float, optional
-        Share of sentences that is used; by default all.
-    total : int, optional
-        Megabytes of text to come, if that is known.
-    workers : int, optional
-        Processes; by default one per core. No byte depends on it.
+    tokenizer : a tokenizer.json
+    heldout : share of documents that is held out; None for out-of-domain text
+    sample : share of sentences that is used; by default all
+    total : megabytes of text to come, if that is known
+    workers : processes; by default one per core. No byte depends on it
     """
-    recipe = {"tokenizer": str(tokenizer), "heldout": heldout, "sample": sample}
-    key = _recipe_digest(recipe)
-    batches = _batches(documents)
+    code = [__file__, deduplicate.__file__, sentences.__file__, splits.__file__]
+    files = [file_digest(Path(path)) for path in (*code, tokenizer)]
+    key = digest([files, tokenizers.__version__, heldout, sample])  # what decides, but for the text
+    batches = grouped(documents, SHARD_BYTES, itemgetter("size"))
     first = list(itertools.islice(batches, 2))  # unreadable text is refused at once
-    batches = itertools.chain(first, batches)
     workers = 1 if len(first) < 2 else workers or joblib.cpu_count(only_physical_cores=True)
     shards, megabytes, progress = [], 0.0, Progress("MB of text tokenized", total)
 
     def jobs():
-        for batch in batches:
+        for batch in itertools.chain(first, batches):
             shard = folder / f"{digest([key, batch])}.npz"
             shards.append(shard)
             size = sum(document["size"] for document in batch) / 1e6
-            yield joblib.delayed(_ensure)(batch, size, shard, key, recipe, workers)
+            recipe = (str(tokenizer), key, heldout, sample)
+            yield joblib.delayed(_ensure)(batch, size, shard, recipe, workers)
 
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="2*n_jobs")
     try:
@@ -83,49 +72,20 @@ def tokenize(
     return shards
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Lists of documents of `SHARD_BYTES` each, or just above."""
-    batch, size = [], 0
-    for document in documents:
-        batch.append(document)
-        size += document["size"]
-        if size >= SHARD_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _recipe_digest(recipe: dict) -> str:
-    """Digest of all that decides a shard except its text."""
-    code = [__file__, deduplicate.__file__, sentences.__file__, splits.__file__]
-    files = [file_digest(Path(path)) for path in (*code, recipe["tokenizer"])]
-    return digest([files, tokenizers.__version__, recipe["heldout"], recipe["sample"]])
-
-
-def _ensure(batch, size, shard, key, recipe, workers) -> float:
+def _ensure(batch, size, shard, recipe, workers) -> float:
     """Write a shard if it does not exist, and return the megabytes of its text."""
-    if shard.exists():
-        return size
-    if workers > 1:  # one thread per process
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    content = _shard(batch, _cached_tokenizer(recipe["tokenizer"], key), recipe)
-    with atomic_path(shard) as path, path.open("wb") as file:
-        np.savez(file, **content)
+    if not shard.exists():
+        if workers > 1:  # one thread per process
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        with atomic_path(shard) as path, path.open("wb") as file:
+            np.savez(file, **_shard(batch, *recipe))
     return size
 
 
-@lru_cache(maxsize=1)
-def _cached_tokenizer(path: str, key: str) -> "CachedTokenizer":
-    """The tokenizer of this process; another `key` replaces it."""
-    return CachedTokenizer(Tokenizer.from_file(path))
-
-
 class CachedTokenizer:
-    """A WordPiece tokenizer that caches the ids of words.
+    """A WordPiece tokenizer that caches the ids of words: several times as fast on whole texts.
 
-    Such a tokenizer splits at every space, so the ids of a text are those of its words. Most words
-    have been seen before, which makes this several times as fast as the tokenizer on whole texts.
+    Such a tokenizer splits at every space, so the ids of a text are those of its words.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -143,16 +103,23 @@ class CachedTokenizer:
         return np.frombuffer(b"".join(map(self.known.__getitem__, words)), np.uint16)
 
 
-def _shard(batch: list[Document], cached: CachedTokenizer, recipe: dict) -> dict[str, np.ndarray]:
+@lru_cache(maxsize=1)
+def _cached_tokenizer(path: str, key: str) -> CachedTokenizer:
+    """The tokenizer of this process; another `key` replaces it."""
+    return CachedTokenizer(Tokenizer.from_file(path))
+
+
+def _shard(batch: list[Document], tokenizer: str, key: str, share, sample) -> dict:
     """The arrays of one shard."""
+    cached = _cached_tokenizer(tokenizer, key)
     sep, unknown = (cached.tokenizer.token_to_id(token) for token in ("[SEP]", "[UNK]"))
     counts = {split: Counter() for split in SPLITS}
     ids, heldout, seen, sources = {split: [] for split in SPLITS}, [], [], Counter()
     for document in batch:
         split = "out-of-domain"
-        if recipe["heldout"] is not None:  # decided by the whole text, before sentences are drawn
-            split = "heldout" if in_share(document["text"], recipe["heldout"]) else "train"
-        text = sample_sentences(document["text"], recipe["sample"])
+        if share is not None:  # decided by the whole text, before sentences are drawn
+            split = "heldout" if in_share(document["text"], share) else "train"
+        text = sample_sentences(document["text"], sample)
         if not text:
             continue
         if split == "heldout":
@@ -161,8 +128,7 @@ def _shard(batch: list[Document], cached: CachedTokenizer, recipe: dict) -> dict
         elif split == "train":
             seen += fingerprints(text)
             sources[document["source"]] += len(text)
-        row = np.append(cached.ids(text), np.uint16(sep))  # [T]
-        ids[split].append(row)
+        ids[split].append(row := np.append(cached.ids(text), np.uint16(sep)))  # [T]
         counts[split].update(
             documents=1, words=len(text.split()), characters=len(text), tokens=len(row),
             unknown=int((row == unknown).sum()),

@@ -1,9 +1,10 @@
 """Learns a WordPiece vocabulary from text, or takes one from a file or a pretrained tokenizer."""
 
+import itertools
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dwt.config.corpus import VocabularySettings
 from dwt.config.schema import Params
-from dwt.data.documents import CorpusError
+from dwt.data.documents import CorpusError, until
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LEARNED_FROM = 50_000_000  # a vocabulary is learned from the first characters of training text
@@ -24,23 +25,13 @@ BERT_SIZE = 30_522  # tokens of bert-base-uncased
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Number of tokens and ids of the special ones: what masking and models need of a tokenizer.
-
-    Attributes
-    ----------
-    size : int
-        Number of tokens.
-    cls, sep, mask : int
-        Ids of [CLS], [SEP] and [MASK].
-    special : tuple of int
-        Ids of `SPECIAL_TOKENS`, in their order.
-    """
+    """Number of tokens and ids of the special ones: what masking and models need of a tokenizer."""
 
     size: int
     cls: int
     sep: int
     mask: int
-    special: tuple[int, ...]
+    special: tuple[int, ...]  # ids of `SPECIAL_TOKENS`, in their order
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Self:
@@ -57,9 +48,8 @@ class Vocabulary:
 def vocabulary_size(params: Params) -> int:
     """Number of tokens of a scale's vocabulary, before or after its corpus is built.
 
-    Before, it is the size that params.yaml asks for (a learned one may come out smaller), or that
-    of the vocabulary file. Where the tokenizer is not here, BERT's 30,522 are assumed, with a
-    warning.
+    Before, it is the size in params.yaml (a learned one may come out smaller) or that of the file.
+    Where the tokenizer is not here, BERT's 30,522 are assumed, with a warning.
     """
     if (built := params.path("data", "card.json")).is_file():
         return json.loads(built.read_text())["vocabulary"]
@@ -80,39 +70,33 @@ def make_tokenizer(
 
     Parameters
     ----------
-    settings : VocabularySettings or mapping
-        ``{size, alphabet}``; ``{file}``, one token per line; or ``{pretrained}``, a folder or hub
-        name of a tokenizer, whose vocabulary is used.
-    texts : callable
-        Returns an iterator over the training documents each time it is called.
-    root : Path
-        What a relative ``file`` starts from.
+    settings : ``{size, alphabet}``; ``{file}``, one token per line; or ``{pretrained}``, a folder
+        or hub name of a tokenizer, whose vocabulary is used
+    texts : returns an iterator over the training documents each time it is called
+    root : what a relative ``file`` starts from
 
-    Raises
-    ------
-    CorpusError
-        If the file is missing, is not UTF-8 or lacks a special token, if the tokenizer cannot be
-        loaded or is not a WordPiece, or if the size is too small.
+    Raises CorpusError if the file is missing, is not UTF-8 or lacks a special token, if the
+    tokenizer cannot be loaded or is not a WordPiece, or if the size is too small.
     """
     settings = VocabularySettings.model_validate(settings)
     if settings.size:
         return _learn(settings.size, settings.alphabet, texts)
-    if settings.file:
-        where, read = f"corpus.vocabulary.file: {settings.file!r}", _tokens_of_file
-    else:
-        where, read = (
-            f"corpus.vocabulary.pretrained: {settings.pretrained!r}",
-            _tokens_of_pretrained,
-        )
-    return _from_tokens(read(settings.file or settings.pretrained, root, where), where)
+    name, origin = settings.file or settings.pretrained, "file" if settings.file else "pretrained"
+    where = f"corpus.vocabulary.{origin}: {name!r}"
+    tokens = (_tokens_of_file if settings.file else _pretrained_tokens)(name, root, where)
+    if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
+        required = f"the vocabulary must hold {' '.join(SPECIAL_TOKENS)}"
+        raise CorpusError(f"{where} lacks {', '.join(missing)}; {required}")
+    # Text is lower-cased unless the vocabulary has capitals.
+    cased = any(t != t.lower() for t in tokens if not t.startswith("["))
+    return _wordpiece({token: i for i, token in enumerate(tokens)}, lowercase=not cased)
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     """Write the files that `transformers.AutoTokenizer.from_pretrained` reads."""
     names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_input_names=["input_ids", "attention_mask"], **names
-    )
+    inputs = ["input_ids", "attention_mask"]
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **names)
     fast.save_pretrained(directory)
 
 
@@ -121,10 +105,8 @@ def _learn(size: int, alphabet_size: int, texts: Callable[[], Iterator[str]]) ->
     # equal count in that order. Handing it the characters, alone and as continuations, makes the
     # vocabulary a function of the text.
     normalizer = normalizers.BertNormalizer(lowercase=True)
-    raw: Counter[str] = Counter()
+    raw = Counter(itertools.chain.from_iterable(until(texts(), LEARNED_FROM, len)))
     counts: Counter[str] = Counter()
-    for document in _first(texts()):
-        raw.update(document)
     for character, number in raw.items():  # normalization goes character by character
         for normal in normalizer.normalize_str(character):
             counts[normal] += number
@@ -137,25 +119,13 @@ def _learn(size: int, alphabet_size: int, texts: Callable[[], Iterator[str]]) ->
             f"characters, alone and as continuations, it must exceed {needed}"
         )
     trainer = WordPieceTrainer(
-        vocab_size=size,
-        limit_alphabet=len(alphabet),
-        initial_alphabet=alphabet,
+        vocab_size=size, limit_alphabet=len(alphabet), initial_alphabet=alphabet,
         special_tokens=[*SPECIAL_TOKENS, *(f"##{c}" for c in sorted(alphabet))],
         show_progress=False,
-    )
+    )  # fmt: skip
     learner = _wordpiece({"[UNK]": 0}, lowercase=True)
-    learner.train_from_iterator(_first(texts()), trainer)
+    learner.train_from_iterator(until(texts(), LEARNED_FROM, len), trainer)
     return _wordpiece(learner.get_vocab(with_added_tokens=True), lowercase=True)
-
-
-def _first(texts: Iterable[str]) -> Iterator[str]:
-    """The first documents, `LEARNED_FROM` characters or just above."""
-    left = LEARNED_FROM
-    for text in texts:
-        if left <= 0:
-            return
-        left -= len(text)
-        yield text
 
 
 def _tokens_of_file(name: str, root: Path, where: str) -> list[str]:
@@ -167,7 +137,7 @@ def _tokens_of_file(name: str, root: Path, where: str) -> list[str]:
         raise CorpusError(f"{where} is not UTF-8") from None
 
 
-def _tokens_of_pretrained(name: str, root: Path, where: str) -> list[str]:
+def _pretrained_tokens(name: str, root: Path, where: str) -> list[str]:
     try:
         loaded = AutoTokenizer.from_pretrained(root / name if (root / name).is_dir() else name)
     except Exception as error:  # whatever the hub, the network or a damaged file raises
@@ -181,18 +151,6 @@ def _tokens_of_pretrained(name: str, root: Path, where: str) -> list[str]:
     return sorted(loaded.get_vocab(), key=loaded.get_vocab().get)
 
 
-def _from_tokens(tokens: list[str], where: str) -> Tokenizer:
-    """The tokenizer of a vocabulary; it lower-cases text unless the vocabulary has capitals."""
-    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
-    if missing:
-        raise CorpusError(
-            f"{where} lacks {', '.join(missing)}; the vocabulary must hold "
-            f"{' '.join(SPECIAL_TOKENS)}"
-        )
-    cased = any(t != t.lower() for t in tokens if not t.startswith("["))
-    return _wordpiece({token: i for i, token in enumerate(tokens)}, lowercase=not cased)
-
-
 def _wordpiece(vocabulary: dict[str, int], *, lowercase: bool) -> Tokenizer:
     """A tokenizer as BERT's; it adds special tokens once the vocabulary has them."""
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -201,9 +159,8 @@ def _wordpiece(vocabulary: dict[str, int], *, lowercase: bool) -> Tokenizer:
     tokenizer.decoder = decoders.WordPiece()
     if "[SEP]" in vocabulary:
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+        ends = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[(t, vocabulary[t]) for t in ("[CLS]", "[SEP]")],
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
         )
     return tokenizer

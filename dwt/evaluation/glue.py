@@ -1,11 +1,12 @@
 """GLUE's examples from the hub or from parquet files, and a note on how much of GLUE was used."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from dwt.config.tasks import GLUE, GlueTask
+from dwt.config.tasks import GLUE
 from dwt.evaluation.sources import BenchmarkError, check_columns, read_hub, read_parquet
 from dwt.evaluation.tasks import Task
 
@@ -20,19 +21,11 @@ def load_glue(
 
     Parameters
     ----------
-    names : list of str
-        Keys of `dwt.config.tasks.GLUE`.
     where : str
-        A folder with TASK/train.parquet and TASK/validation.parquet (MNLI: validation_matched,
-        validation_mismatched) in the columns and label codes of the hub's dataset, or the name of
-        a hub dataset (``nyu-mll/glue``).
+        A hub dataset (nyu-mll/glue) or a folder, relative to `root`, with TASK/train.parquet and
+        TASK/validation.parquet (MNLI: validation_matched, validation_mismatched) in its columns.
     examples, validation : int, optional
-        Limits on the rows of each training and each validation set, sampled at random, the same
-        rows for every model. By default all rows.
-    root : Path
-        Base of a relative folder.
-    seed : int
-        Of the sampling.
+        Limits on each training and validation set; the sampled rows are the same for every model.
 
     Raises
     ------
@@ -41,26 +34,16 @@ def load_glue(
     """
     tasks = []
     for name in names:
-        facts, rng = GLUE[name], np.random.default_rng([seed, [*GLUE].index(name)])
-        train = _sample(_rows(root, where, name, "train"), examples, rng)
-        splits = {part: f"validation_{part}" if part else "validation" for part in facts.validation}
-        sets = {
-            part: _sample(_rows(root, where, name, split), validation, rng)
-            for part, split in splits.items()
-        }
-        tasks.append(Task(name, facts.metrics, facts.labels, train, sets))
+        task, rng = GLUE[name], np.random.default_rng([seed, [*GLUE].index(name)])
+        rows = partial(_rows, root, where, name, rng)
+        train = rows("train", examples)
+        sets = {n: rows(f"validation_{n}".removesuffix("_"), validation) for n in task.validation}
+        tasks.append(Task(name, task.metrics, task.labels, train, sets))
     return tasks
 
 
-def _sample(rows, limit, rng):
-    """At most `limit` rows, in the order of the file."""
-    if limit is None or limit >= len(rows):
-        return rows
-    return rows.iloc[np.sort(rng.choice(len(rows), limit, replace=False))].reset_index(drop=True)
-
-
-def _rows(root, where, name, split):
-    """One split, checked, as columns text, pair, label."""
+def _rows(root, where, name, rng, split, limit):
+    """At most `limit` rows of one split, in its order, checked, as columns text, pair, label."""
     task, file = GLUE[name], root / where / name / f"{split}.parquet"
     if (root / where).is_dir():
         source = f"{where}/{name}/{split}.parquet"
@@ -77,47 +60,35 @@ def _rows(root, where, name, split):
         rows = read_hub(where, name, split, "evaluate.glue", local)
     rows = check_columns(rows, [*task.columns, "label"], source)
     _check_labels(rows["label"], task, source)
-    texts = [rows[column].astype(str) for column in task.columns]
-    return pd.DataFrame({
-        "text": texts[0], "pair": texts[1] if len(texts) > 1 else None,
-        "label": rows["label"].astype("int64" if task.labels else "float64"),
-    }).reset_index(drop=True)  # fmt: skip
+    rows = rows.astype({"label": "int64" if task.labels else "float64"}).reset_index(drop=True)
+    if limit is not None and limit < len(rows):
+        rows = rows.sample(limit, random_state=rng).sort_index().reset_index(drop=True)
+    text, *pair = (rows[column].astype(str) for column in task.columns)
+    return pd.DataFrame({"text": text, "pair": pair[0] if pair else None, "label": rows["label"]})
 
 
-def _check_labels(labels: pd.Series, task: GlueTask, source: str) -> None:
+def _check_labels(labels, task, source):
     """Refuse labels that are not the task's: other codes, a test split's -1, another range."""
     codes = ", ".join(f"{code} ({label})" for code, label in enumerate(task.labels))
     allowed = f"allowed are {codes or f'scores from 0 to {STSB_MAX:g}'}"
     wrong = f"{source}: column label has"
     if not pd.api.types.is_numeric_dtype(labels):
         raise BenchmarkError(f"{wrong} {labels.iloc[0]!r}; {allowed}")
-    if not task.labels:
-        outside = labels[~labels.between(0, STSB_MAX)]
-        if len(outside):
-            raise BenchmarkError(f"{wrong} {outside.iloc[0]}; {allowed}")
-        if labels.max() <= STSB_MAX / 5:  # scaled to [0, 1]
-            raise BenchmarkError(f"{wrong} nothing above {labels.max():g}; {allowed}")
-        return
-    present = {*labels.unique()}
-    if present != {*range(len(task.labels))}:
+    present = sorted({*labels})
+    if task.labels and present != [*range(len(task.labels))]:
         hidden = ": -1 hides the labels of a test split" if -1 in present else ""
-        shown_codes = ", ".join(f"{code:g}" for code in sorted(present)[:10])
-        raise BenchmarkError(f"{wrong} {shown_codes}; {allowed}, each at least once{hidden}")
+        codes = ", ".join(f"{code:g}" for code in present[:10])
+        raise BenchmarkError(f"{wrong} {codes}; {allowed}, each at least once{hidden}")
+    if not task.labels and not labels.between(0, STSB_MAX).all():
+        raise BenchmarkError(f"{wrong} {labels[~labels.between(0, STSB_MAX)].iloc[0]}; {allowed}")
+    if not task.labels and labels.max() <= STSB_MAX / 5:  # scaled to [0, 1]
+        raise BenchmarkError(f"{wrong} nothing above {labels.max():g}; {allowed}")
 
 
 def glue_note(scores: pd.DataFrame) -> str:
-    """One sentence on which GLUE tasks a table of scores has, and which of them are reduced.
+    """One sentence on the GLUE tasks of a table of scores: which are reduced, which left out.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As `dwt.analysis.tables.table` returns it: columns task, metric, examples, train_examples.
-
-    Returns
-    -------
-    str
-        Tasks with reduced training or validation sets, and tasks left out. Empty if the table has
-        no GLUE task.
+    `scores` has the columns task, metric, examples, train_examples. Empty without a GLUE task.
     """
     rows = scores[scores["task"].isin([*GLUE])]
     if rows.empty:
@@ -129,9 +100,8 @@ def glue_note(scores: pd.DataFrame) -> str:
             notes["left out"].append(task.title)
             continue
         if (used := of_task["train_examples"].dropna()).size and used.max() < task.train:
-            notes["reduced training sets"].append(
-                f"{task.title} ({used.max():,} of {task.train:,})"
-            )
+            counts = f"{used.max():,} of {task.train:,}"
+            notes["reduced training sets"].append(f"{task.title} ({counts})")
         for part, official in task.validation.items():
             of_set = of_task[of_task["metric"].str.endswith(f"({part})")] if part else of_task
             if (used := of_set["examples"].max()) < official:

@@ -5,8 +5,7 @@ import pandas as pd
 
 from dwt.config.tasks import HELDOUT_TASKS
 from dwt.data.corpus import Corpus
-from dwt.data.sentences import sentences
-from dwt.evaluation.minimal_pairs import draw_pairs, short_sentences
+from dwt.evaluation.minimal_pairs import draw_pairs, short_sentences, unseen_sentences
 from dwt.evaluation.tasks import Task
 
 MISSING_WORDS = ("the", "a", "of", "to", "and", "is", "for", "in")
@@ -21,31 +20,17 @@ def make_heldout_tasks(
     "function-words": whether one function word of a sentence is wrong; form and metric are CoLA's
     (Warstadt et al. 2019). No sentence occurs in both versions.
 
-    Parameters
-    ----------
-    corpus : Corpus
-    names : list of str
-        Of `dwt.config.tasks.HELDOUT_TASKS`.
-    examples : int, optional
-        Limit on the training examples; the validation set has at most three times as many. Labels
-        are balanced. None uses all.
-    seed : int
-        Draws the validation documents, the missing words and the wrong sentences.
-
-    Raises
-    ------
-    ValueError
-        If the held-out text is too short for a task.
+    `examples` limits the training set, and the validation set to three times as many; None uses
+    all. Labels are balanced. ValueError if the held-out text is too short for a task.
     """
     heldout = corpus.heldout()
     tasks = []
     for name in names:
         if name == "missing-word":
-            rows = _missing_words(heldout, seed)
-            tasks.append(_task(name, "accuracy", rows, examples, seed, at_mask=True))
+            rows, metric = _missing_words(heldout, seed), "accuracy"
         else:
-            rows = _acceptability(short_sentences(heldout), seed)
-            tasks.append(_task(name, "matthews", rows, examples, seed))
+            rows, metric = _acceptability(short_sentences(heldout), seed), "matthews"
+        tasks.append(_task(name, metric, rows, examples, seed))
     return tasks
 
 
@@ -53,18 +38,15 @@ def _missing_words(heldout, seed):
     """Sentences of 5 to 25 words, [MASK] in place of one of `MISSING_WORDS`; no sentence twice."""
     draw = np.random.default_rng([seed, len(MISSING_WORDS)])
     rows, seen = [], set()
-    heldout = heldout[heldout.unseen]
-    for document, paragraph in zip(heldout.document, heldout.text, strict=True):
-        for sentence in sentences(paragraph):
-            words = sentence.split()
-            places = [i for i, word in enumerate(words) if word in MISSING_WORDS]
-            # "[": text about language models has [MASK] of its own.
-            usable = sentence.endswith(".") and "[" not in sentence and sentence not in seen
-            if places and usable and 5 <= len(words) <= 25:
-                seen.add(sentence)
-                place = places[draw.integers(len(places))]
-                masked = " ".join([*words[:place], "[MASK]", *words[place + 1 :]])
-                rows.append((document, masked, words[place]))
+    for document, sentence in unseen_sentences(heldout):
+        words = sentence.split()
+        places = [i for i, word in enumerate(words) if word in MISSING_WORDS]
+        # "[": text about language models has [MASK] of its own.
+        if places and 5 <= len(words) <= 25 and "[" not in sentence and sentence not in seen:
+            seen.add(sentence)
+            place = places[draw.integers(len(places))]
+            masked = " ".join([*words[:place], "[MASK]", *words[place + 1 :]])
+            rows.append((document, masked, words[place]))
     return pd.DataFrame(rows, columns=["document", "text", "label"])
 
 
@@ -76,14 +58,13 @@ def _acceptability(text, seed):
     """
     document = dict(zip(text.text, text.document, strict=True))
     rows = []
-    pairs = draw_pairs(list(text.text), "function-word", len(text), seed)
-    for i, (real, wrong) in enumerate(pairs):
+    for i, (real, wrong) in enumerate(draw_pairs([*text.text], "function-word", len(text), seed)):
         label, sentence = ("real", real) if i % 4 in (0, 3) else ("wrong", wrong)
         rows.append((document[real], sentence, label))
     return pd.DataFrame(rows, columns=["document", "text", "label"])
 
 
-def _task(name, metric, rows, examples, seed, *, at_mask=False):
+def _task(name, metric, rows, examples, seed):
     """Split by document, half to validation, and balance the labels of each part."""
     labels = tuple(sorted(rows.label.unique()))
     draw = np.random.default_rng([seed, HELDOUT_TASKS.index(name)])
@@ -100,6 +81,6 @@ def _task(name, metric, rows, examples, seed, *, at_mask=False):
                 "choose other evaluate.tasks (params.yaml)"
             )
         per_label = min(part.label.value_counts().min(), max(1, limit // len(labels)))
-        part = part[part.groupby("label").cumcount() < per_label]
+        part = part.groupby("label").head(per_label)
         parts.append(part[["text", "pair", "label"]].reset_index(drop=True))
-    return Task(name, (metric,), labels, parts[0], {"": parts[1]}, at_mask)
+    return Task(name, (metric,), labels, parts[0], {"": parts[1]}, at_mask=name == "missing-word")

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,27 +12,23 @@ from dwt.data.sentences import sentences
 
 PAIR_KINDS = ("word-swap", "function-word", "agreement")
 
-DETERMINERS = frozenset("the a an this these each every its their".split())
-PREPOSITIONS = frozenset("of in on at for with by from into between over under during".split())
-AUXILIARIES = frozenset(
-    "is are was were be been has have had can could will would should must may does".split()
-)
-OTHER_FUNCTION_WORDS = frozenset(
-    (
-        "and or but nor if then than as because while when where whether although unless until "
-        "since so that which who whose what how why there it he she they we you i me him her us "
-        "them his my our your to not no do did done being having might shall cannot about after "
-        "against along among around before below above beyond upon within without through per "
-        "via up down out off onto toward towards across both either neither all any some such "
-        "only same other another more most less least many much few several also just very too "
-        "here now again"
-    ).split()
-)
-FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | AUXILIARIES | OTHER_FUNCTION_WORDS
+DETERMINERS = {*"the a an this these each every its their".split()}
+PREPOSITIONS = {*"of in on at for with by from into between over under during".split()}
+AUXILIARIES = {
+    *"is are was were be been has have had can could will would should must may does".split()
+}
+FUNCTION_WORDS = DETERMINERS | PREPOSITIONS | AUXILIARIES | {*(
+    "and or but nor if then than as because while when where whether although unless until since "
+    "so that which who whose what how why there it he she they we you i me him her us them his my "
+    "our your to not no do did done being having might shall cannot about after against along "
+    "among around before below above beyond upon within without through per via up down out off "
+    "onto toward towards across both either neither all any some such only same other another more "
+    "most less least many much few several also just very too here now again"
+).split()}  # fmt: skip
 NUMBER_PAIRS = {"is": "are", "was": "were", "has": "have", "does": "do", "this": "these"}
 NUMBER_PAIRS |= {plural: singular for singular, plural in NUMBER_PAIRS.items()}
 
-_ABBREVIATIONS = frozenset("st mr mrs ms dr prof no vs etc al fig eq ca jr sr inc".split())
+_ABBREVIATIONS = {*"st mr mrs ms dr prof no vs etc al fig eq ca jr sr inc".split()}
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*,?$")
 
 
@@ -44,21 +40,9 @@ def minimal_pairs(
     Sentences have 6 to 14 words and do not occur in the training text. Every word is as frequent
     in the wrong sentences as in the real ones, so word frequency does not separate them.
 
-    Parameters
-    ----------
-    corpus : Corpus
-    kinds : sequence of str
-        "word-swap" (two neighbours exchanged), "function-word" (a determiner, preposition or
-        auxiliary replaced by one of another class), "agreement" (is/are, this/these, ...).
-    pairs : int
-        Limit on the pairs of each kind.
-    seed : int
-        Draws the sentences and the places.
-
-    Raises
-    ------
-    ValueError
-        If no held-out sentence allows a kind.
+    Kinds are "word-swap" (two neighbours exchanged), "function-word" (a determiner, preposition or
+    auxiliary replaced by one of another class) and "agreement" (is/are, this/these, ...). `pairs`
+    limits each kind. ValueError if no held-out sentence allows one.
     """
     text = list(short_sentences(corpus.heldout()).text)
     made = {kind: draw_pairs(text, kind, pairs, seed) for kind in kinds}
@@ -71,32 +55,31 @@ def minimal_pairs(
     return made
 
 
-def short_sentences(heldout: pd.DataFrame) -> pd.DataFrame:
-    """Plain complete sentences of 6 to 14 words in the held-out text, without duplicates.
+def unseen_sentences(heldout: pd.DataFrame) -> Iterator[tuple[int, str]]:
+    """Document and text of held-out sentences that end with a full stop and are not trained on."""
+    unseen = heldout[heldout.unseen]
+    for document, paragraph in zip(unseen.document, unseen.text, strict=True):
+        yield from ((document, s) for s in sentences(paragraph) if s.endswith("."))
 
-    Sentences that occur in the training text are left out. Columns document, text.
-    """
+
+def short_sentences(heldout: pd.DataFrame) -> pd.DataFrame:
+    """Plain `unseen_sentences` of 6 to 14 words, each once. Columns document, text."""
     rows = []
-    heldout = heldout[heldout.unseen]
-    for document, paragraph in zip(heldout.document, heldout.text, strict=True):
-        for sentence in sentences(paragraph):
-            words = sentence[:-1].split()
-            if not sentence.endswith(".") or not 6 <= len(words) <= 14:
-                continue
-            plain = words[0][0].isupper() and all(map(_WORD.match, words))
-            # Truncated: "as explained in [1]." without its [1]; "professor of St." continues.
-            whole = words[-1].lower() not in FUNCTION_WORDS | _ABBREVIATIONS
-            if plain and whole and sum(w[1:] != w[1:].lower() for w in words) < 2:
-                rows.append((document, sentence))
+    for document, sentence in unseen_sentences(heldout):
+        words = sentence[:-1].split()
+        if not 6 <= len(words) <= 14:
+            continue
+        plain = words[0][0].isupper() and all(map(_WORD.match, words))
+        # Truncated: "as explained in [1]." without its [1]; "professor of St." continues.
+        whole = words[-1].lower() not in FUNCTION_WORDS | _ABBREVIATIONS
+        if plain and whole and sum(w[1:] != w[1:].lower() for w in words) < 2:
+            rows.append((document, sentence))
     rows = pd.DataFrame(rows, columns=["document", "text"])
     return rows.drop_duplicates("text", ignore_index=True)
 
 
 def draw_pairs(text: list[str], kind: str, pairs: int, seed: int) -> list[tuple[str, str]]:
-    """At most `pairs` (real, wrong) sentences of one kind.
-
-    A pair that replaces word a by b is followed by one that replaces b by a.
-    """
+    """At most `pairs` (real, wrong) sentences of a kind; after a replaced by b comes b by a."""
     draw = np.random.default_rng([seed, PAIR_KINDS.index(kind)])
     made = defaultdict(list)  # (old word, new word) -> pairs; () for swaps
     for i in draw.permutation(len(text)):
@@ -112,12 +95,10 @@ def draw_pairs(text: list[str], kind: str, pairs: int, seed: int) -> list[tuple[
             made[key].append((text[i], copy))
     if kind == "word-swap":
         return made[()][:pairs]
-    balanced = [
-        two
-        for k in sorted(made)
-        if k < k[::-1]
-        for two in zip(made[k], made[k[::-1]], strict=False)
-    ]
+    balanced = []
+    for key in sorted(made):
+        if key < key[::-1]:
+            balanced += zip(made[key], made[key[::-1]], strict=False)
     return [pair for i in draw.permutation(len(balanced)) for pair in balanced[i]][:pairs]
 
 
@@ -131,12 +112,10 @@ def _swaps(words):
             yield i, [second, first]
 
 
-_STRICT = (
-    DETERMINERS | PREPOSITIONS | AUXILIARIES | {"to", "and", "or", "if", "than", "that", "which"}
-)
-_MOVABLE = frozenset(
-    "not also only both either all just even then there here it they now still such".split()
-)
+_STRICT = DETERMINERS | PREPOSITIONS | AUXILIARIES | {*"to and or if than that which".split()}
+_MOVABLE = {
+    *"not also only both either all just even then there here it they now still such".split()
+}
 
 
 def _function_words(words):

@@ -41,13 +41,7 @@ def read_hub(name: str, config: str | None, split: str, setting: str, local: str
 
 
 def check_columns(rows: pd.DataFrame, columns: list[str], source: str) -> pd.DataFrame:
-    """The columns of some rows.
-
-    Raises
-    ------
-    BenchmarkError
-        If a column is absent or has missing values, or if there are no rows.
-    """
+    """The columns of some rows, refused if one is absent or has missing values, or without rows."""
     if absent := [column for column in columns if column not in rows]:
         raise BenchmarkError(
             f"{source}: no column {', '.join(absent)}; needed are {', '.join(columns)}, "
@@ -55,9 +49,7 @@ def check_columns(rows: pd.DataFrame, columns: list[str], source: str) -> pd.Dat
         )
     if rows.empty:
         raise BenchmarkError(f"{source}: no rows; fetch it again")
-    for column in columns:
-        if empty := int(rows[column].isna().sum()):
-            raise BenchmarkError(
-                f"{source}: column {column}: {empty} of {len(rows)} rows are empty"
-            )
+    for name, empty in rows[columns].isna().sum().items():
+        if empty:
+            raise BenchmarkError(f"{source}: column {name}: {empty} of {len(rows)} rows are empty")
     return rows[columns]

@@ -11,29 +11,14 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 @dataclass(frozen=True)
 class Task:
-    """A fine-tuning task.
-
-    Attributes
-    ----------
-    name : str
-    metrics : tuple of str
-        Keys of `METRICS`.
-    labels : tuple of str
-        Name of label k. Empty for a regression task.
-    train : DataFrame
-        Columns text, pair (the second text, or None), label.
-    validation : dict of str to DataFrame
-        Validation sets by name; a task's only one is called "".
-    at_mask : bool
-        True if every text holds one [MASK] and the label is that token's, not the whole text's.
-    """
+    """A fine-tuning task."""
 
     name: str
-    metrics: tuple[str, ...]
-    labels: tuple[str, ...]
-    train: pd.DataFrame
-    validation: dict[str, pd.DataFrame]
-    at_mask: bool = False
+    metrics: tuple[str, ...]  # keys of `METRICS`
+    labels: tuple[str, ...]  # name of label k; empty for a regression task
+    train: pd.DataFrame  # columns text, pair (the second text, or None), label
+    validation: dict[str, pd.DataFrame]  # by name; a task's only validation set is called ""
+    at_mask: bool = False  # every text holds one [MASK], and the label is that token's
 
 
 def _correlation(test: Callable) -> Callable:
@@ -52,28 +37,19 @@ METRICS = {  # of (truth, predicted), as GLUE defines them
     "pearson": _correlation(pearsonr),
     "spearman": _correlation(spearmanr),
 }
+Scores = dict[str, tuple[float, int]]  # score and number of examples, by metric, task or class
 
 
-def score_predictions(
-    task: Task, predictions: dict[str, np.ndarray]
-) -> dict[str, tuple[float, int]]:
-    """Score and number of examples of every metric of a task on every validation set.
+def score_predictions(task: Task, predictions: dict[str, np.ndarray]) -> Scores:
+    """Score every metric of a task on every validation set.
 
-    Parameters
-    ----------
-    task : Task
-    predictions : dict of str to array
-        Predicted labels, or numbers for a regression task, by validation set. [N]
-
-    Returns
-    -------
-    dict of str to (float, int)
-        By metric, with the validation set's name in brackets if it has one.
+    `predictions` are labels, or numbers for a regression task, by validation set [N]. The set's
+    name follows the metric in brackets if it has one: ``accuracy (matched)``.
     """
-    return {
-        f"{metric} ({name})" if name else metric: (
-            float(METRICS[metric](rows.label.to_numpy(), predictions[name])), len(rows)
-        )
-        for name, rows in task.validation.items()
-        for metric in task.metrics
-    }  # fmt: skip
+    scores = {}
+    for name, rows in task.validation.items():
+        truth = rows.label.to_numpy()
+        for metric in task.metrics:
+            score = float(METRICS[metric](truth, predictions[name]))
+            scores[f"{metric} ({name})" if name else metric] = score, len(rows)
+    return scores

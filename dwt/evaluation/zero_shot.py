@@ -12,6 +12,7 @@ from dwt.data.corpus import Corpus
 from dwt.data.vocabulary import SPECIAL_TOKENS
 from dwt.evaluation.blimp import by_phenomenon
 from dwt.evaluation.minimal_pairs import FUNCTION_WORDS
+from dwt.evaluation.tasks import Scores
 from dwt.training.models import logits_at
 from dwt.training.validation import heldout_batches
 
@@ -40,13 +41,12 @@ def pseudo_log_likelihood(
         size = max(1, TOKENS_PER_BATCH[torch.device(device).type] // length)
         for part in (rows[k : k + size] for k in range(0, len(rows), size)):
             sentence, place = np.array(part).T  # [R], [R]
-            batch = np.stack([ids[i] for i in sentence])  # [R, L]
-            targets = torch.from_numpy(batch[np.arange(len(part)), place]).to(device)
-            batch[np.arange(len(part)), place] = tokenizer.mask_token_id
-            logits = logits_at(
-                model, torch.from_numpy(batch).to(device), torch.tensor(place[:, None]).to(device)
-            )
-            log_p = logits.float().log_softmax(-1).gather(1, targets[:, None])[:, 0]  # [R]
+            batch = torch.from_numpy(np.stack([ids[i] for i in sentence])).to(device)  # [R, L]
+            place = torch.from_numpy(place[:, None]).to(device)  # [R, 1]
+            targets = batch.gather(1, place)  # [R, 1]
+            masked = batch.scatter(1, place, tokenizer.mask_token_id)
+            logits = logits_at(model, masked, place)
+            log_p = logits.float().log_softmax(-1).gather(1, targets)[:, 0]  # [R]
             np.add.at(scores, sentence, log_p.double().cpu().numpy())
     return scores
 
@@ -63,7 +63,7 @@ def pair_scores(
 
 def blimp_accuracy(
     model: PreTrainedModel, tokenizer: Tokenizer, blimp: pd.DataFrame, *, device: str = "cpu"
-) -> dict[str, tuple[float, int]]:
+) -> Scores:
     """Accuracy on BLiMP and its phenomena; see `dwt.evaluation.blimp.by_phenomenon`."""
     # One call for all sets: a single set would not fill a batch.
     pairs = list(zip(blimp.sentence_good, blimp.sentence_bad, strict=True))
@@ -72,55 +72,37 @@ def blimp_accuracy(
 
 def token_classes(tokenizer: Tokenizer) -> np.ndarray:
     """Class of every token of a vocabulary, one of `TOKEN_CLASSES`. [V]"""
-    classes = np.empty(len(tokenizer), dtype=object)
-    for token, i in tokenizer.get_vocab().items():
-        if token in SPECIAL_TOKENS:
-            classes[i] = "special"
-        elif token.startswith("##"):
-            classes[i] = "continuation piece"
-        elif token.lower() in FUNCTION_WORDS:
-            classes[i] = "function word"
-        elif token.isnumeric():
-            classes[i] = "number"
-        elif any(c.isalpha() for c in token):
-            classes[i] = "content word"
-        else:
-            classes[i] = "punctuation"
-    return classes
+    return np.array([*map(_token_class, tokenizer.convert_ids_to_tokens(range(len(tokenizer))))])
+
+
+def _token_class(token):
+    if token in SPECIAL_TOKENS:
+        return "special"
+    if token.startswith("##"):
+        return "continuation piece"
+    if token.lower() in FUNCTION_WORDS:
+        return "function word"
+    if token.isnumeric():
+        return "number"
+    return "content word" if any(map(str.isalpha, token)) else "punctuation"
 
 
 @torch.no_grad()
 def cloze_accuracy(
     model: PreTrainedModel, corpus: Corpus, *, train: dict, sequences: int, device: str = "cpu"
-) -> dict[str, tuple[float, int]]:
-    """Share of masked held-out tokens predicted right, by class of the true token.
+) -> Scores:
+    """Share of masked tokens predicted right, by those classes of the true token that occur.
 
-    Parameters
-    ----------
-    train : dict
-        The section `train` of the scale: batch, length, mask_rate.
-    sequences : int
-        How many held-out sequences to read.
-
-    Returns
-    -------
-    dict of str to (float, int)
-        Accuracy and number of masked tokens of each class that occurs.
+    Read are `sequences` held-out sequences, in batches by the section `train` of the scale.
     """
     model = model.to(device).eval()
-    classes = token_classes(corpus.tokenizer())
-    correct, targets = [], []
-    for ids, positions, true in heldout_batches(
-        corpus.tokens("heldout"), corpus.vocabulary, sequences=sequences, train=train
-    ):
-        logits = logits_at(
-            model, torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device)
-        )  # [B * M, V]
-        targets.append(true.ravel())
-        correct.append(logits.argmax(-1).cpu().numpy() == targets[-1])
-    correct, kind = np.concatenate(correct), classes[np.concatenate(targets)]
-    return {
-        name: (float(correct[kind == name].mean()), int((kind == name).sum()))
-        for name in TOKEN_CLASSES
-        if (kind == name).any()
-    }
+    classes, text = token_classes(corpus.tokenizer()), corpus.tokens("heldout")
+    correct, kind = [], []
+    for batch in heldout_batches(text, corpus.vocabulary, sequences=sequences, train=train):
+        ids, positions, targets = (torch.from_numpy(array) for array in batch)
+        logits = logits_at(model, ids.to(device), positions.to(device))  # [B * M, V]
+        correct.append((logits.argmax(-1).cpu() == targets.ravel()).numpy())
+        kind.append(classes[targets.ravel().numpy()])
+    correct, kind = np.concatenate(correct), np.concatenate(kind)
+    by_class = {name: correct[kind == name] for name in TOKEN_CLASSES}
+    return {name: (float(c.mean()), len(c)) for name, c in by_class.items() if len(c)}

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedConfig
 
-from dwt.config.params import Run, resolve
+from dwt.config.params import resolve
 from dwt.config.schema import Params
 from dwt.config.tasks import GLUE
 from dwt.data.vocabulary import Vocabulary, vocabulary_size
@@ -27,24 +27,20 @@ CHARACTERS_PER_TOKEN = 4.4  # WordPieces of Wikipedia (4.7) and novels (4.1)
 
 
 def arm_costs(params: Params) -> pd.DataFrame:
-    """What one seed of every arm of the current scale costs.
+    """What one seed of every arm of the current scale costs, one row for each arm.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by arm. kind; parameters; steps; tokens; student_flops and teacher_flops, as in
-        run.json; heldout_flops (held-out losses); evaluate_flops and evaluate_steps (zero-shot
-        scores and fine-tuning); memory, disk, checkpoint (of an unfinished run) and teacher_cache
-        in bytes.
+    Columns kind; parameters; steps; tokens; student_flops and teacher_flops, as in run.json;
+    heldout_flops (held-out losses); evaluate_flops and evaluate_steps (zero-shot scores and
+    fine-tuning); memory, disk, checkpoint (of an unfinished run) and teacher_cache in bytes.
     """
     size = vocabulary_size(params)
     rows = pd.DataFrame([_arm(params, name, size) for name in params.names()]).set_index("arm")
-    return rows.astype({name: float for name in rows if name != "kind"})  # sums exceed int64
+    return rows.astype(dict.fromkeys(rows.columns.drop("kind"), float))  # sums exceed int64
 
 
 def _arm(params, name, size):
     run = resolve(name, params.seeds[0], params)
-    train = run.train
+    train, steps = run.train, run.train["steps"]
     student = _model(run, run.layers, size)
     # A unigram or uniform teacher costs next to nothing.
     model_of_teacher = params.all_models.get(run.teacher)
@@ -53,27 +49,28 @@ def _arm(params, name, size):
     sequence = dict(length=train["length"], masked=masked)
     batch = {"batch": train["batch"], **sequence}
     distilled = _distillation_steps(run) if teacher else 0
-    heldout = train["steps"] // train["evaluate_every"] * train["evaluate_sequences"]
+    heldout = steps // train["evaluate_every"] * train["evaluate_sequences"]
     heldout += 2 * train["final_sequences"]
+    copies = 1 + len({round(share * steps) for share in train["keep"]})
     evaluate_flops, evaluate_steps = evaluation_costs(params, student.config)
     parameters = count_parameters(student)
     state_bytes = 2 if train["precision"] == "bf16" else 4
+    # Student: weights, gradients, two moments of AdamW; teacher: weights. Four bytes each.
+    weights = 16 * parameters + (4 * count_parameters(teacher) if teacher else 0)
     return {
         "arm": name,
         "kind": run.kind,
         "parameters": parameters,
-        "steps": train["steps"],
-        "tokens": train["steps"] * train["batch"] * train["length"],
-        "student_flops": 3 * train["steps"] * forward_flops(student.config, **batch),
+        "steps": steps,
+        "tokens": steps * train["batch"] * train["length"],
+        "student_flops": 3 * steps * forward_flops(student.config, **batch),
         "teacher_flops": distilled * forward_flops(teacher.config, **batch) if teacher else 0,
         "heldout_flops": forward_flops(student.config, batch=heldout, **sequence),
         "evaluate_flops": evaluate_flops,
         "evaluate_steps": evaluate_steps,
-        # Student: weights, gradients, two moments of AdamW; teacher: weights. Four bytes each.
-        "memory": 16 * parameters
-        + (4 * count_parameters(teacher) if teacher else 0)
-        + _working_bytes(run, size),
-        "disk": _run_bytes(run, parameters, size),
+        "memory": weights + _working_bytes(run, size),
+        # Weights, and those of `train.keep`; tokenizer, history, settings.
+        "disk": 4 * parameters * copies + 25 * size + 190 * (steps // train["log_every"]) + 12_000,
         "checkpoint": 12 * parameters,
         "teacher_cache": distilled * train["batch"] * masked * run.model["width"] * state_bytes,
     }
@@ -81,14 +78,12 @@ def _arm(params, name, size):
 
 def _model(run, layers, size):
     """The model without weights."""
-    vocabulary = Vocabulary(size, 2, 3, 4, (0, 1, 2, 3, 4))
+    vocabulary, length = Vocabulary(size, 2, 3, 4, (0, 1, 2, 3, 4)), run.train["length"]
     with torch.device("meta"):
-        return build_model(
-            run.model, layers=layers, vocabulary=vocabulary, max_length=run.train["length"]
-        )
+        return build_model(run.model, layers=layers, vocabulary=vocabulary, max_length=length)
 
 
-def _distillation_steps(run: Run) -> int:
+def _distillation_steps(run):
     """Steps whose soft loss has a weight above 0."""
     steps = run.train["steps"]
     if not isinstance(run.soft_weight, dict):
@@ -104,22 +99,13 @@ def _working_bytes(run, size):
     per_width += 2 if shape["dropout"] else 0  # two masks of a byte each
     tokens = train["batch"] // train["accumulate"] * train["length"]
     per_token = per_width * shape["width"] + per_intermediate * shape["intermediate"]
-    layers = run.layers * tokens * per_token
-    if train["compile"] != "off":
-        layers *= COMPILED_SHARE
+    layers = run.layers * tokens * per_token * (COMPILED_SHARE if train["compile"] != "off" else 1)
     # The layer in backward: its intermediate activations again, and their gradient.
     layers += 2 * tokens * shape["intermediate"] * (2 if bf16 else 4)
     # `linear_dwt_loss`, float32: one chunk of logits and probabilities (the teacher's too), and
     # three copies of the output layer's gradient. The chunk of bf16 is that of a GPU.
     rows = 2048 if bf16 else min(512, max(128, shape["width"]))
     return layers + 4 * size * ((3 if run.teacher else 2) * rows + 3 * shape["width"])
-
-
-def _run_bytes(run, parameters, size):
-    """A finished run: its weights and those of `train.keep`, tokenizer, history, settings."""
-    train = run.train
-    weights = 4 * parameters * (1 + len({round(k * train["steps"]) for k in train["keep"]}))
-    return weights + 25 * size + 190 * (train["steps"] // train["log_every"]) + 12_000
 
 
 def evaluation_costs(params: Params, config: PreTrainedConfig) -> tuple[float, int]:

@@ -7,8 +7,8 @@ of every arm and in all. Nothing is trained or downloaded.
 import argparse
 import math
 import sys
-import time
-from collections.abc import Iterator, Sequence
+import timeit
+from collections.abc import Sequence
 
 import pandas as pd
 import torch
@@ -21,13 +21,10 @@ from dwt.training.device import cores, set_threads
 # Peak of dense matrix products in TFLOP/s by the makers' data sheets: bfloat16 with float32 sums,
 # and float32 without TF32.
 PEAK_TFLOPS = {
-    "H200": {"bf16": 989, "fp32": 67},
-    "H100": {"bf16": 989, "fp32": 67},
-    "A100": {"bf16": 312, "fp32": 19.5},
-    "L40S": {"bf16": 362, "fp32": 91.6},
-    "RTX-4090": {"bf16": 165, "fp32": 82.6},
-    "RTX-3090": {"bf16": 71, "fp32": 35.6},
-}
+    "H200": {"bf16": 989, "fp32": 67}, "H100": {"bf16": 989, "fp32": 67},
+    "A100": {"bf16": 312, "fp32": 19.5}, "L40S": {"bf16": 362, "fp32": 91.6},
+    "RTX-4090": {"bf16": 165, "fp32": 82.6}, "RTX-3090": {"bf16": 71, "fp32": 35.6},
+}  # fmt: skip
 # Model FLOPs utilisation. cpu: 0.55 to 0.78 of the best matrix product were measured
 # (benchmarks/README.md). gpu: uncompiled steps on an H200 reached 28 % (paper's shape) and 16 %
 # (gpu's) of its own matrix products at 783 TFLOP/s, so 22 % and 13 % of its peak
@@ -63,60 +60,40 @@ def hours(
     return {name: seconds / 3600 for name, seconds in {**parts, "total": total}.items()}
 
 
-def measure_cpu(precision: str, threads: int | str) -> float:
-    """FLOPs per second of a large matrix product on this CPU."""
-    set_threads(threads)
-    a = torch.randn(2048, 2048, dtype=torch.bfloat16 if precision == "bf16" else None)
-    best = math.inf
-    for _ in range(3):
-        started = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - started)
-    return 2 * 2048**3 / best
-
-
-def report(
-    params: Params, *, peak: float, mfu: float, name: str, kind: str, devices: int = 1
-) -> str:
+def report(params: Params, *, peak: float, mfu: float, name: str, kind: str, devices: int) -> str:
     """The costs of the current scale as Markdown, on devices with a peak in FLOPs per second."""
     costs, seeds, train = arm_costs(params), len(params.seeds), params.settings.train
     every = seeds * costs.sum(numeric_only=True)
-    time_ = hours(costs, seeds, flops_per_second=peak * mfu, kind=kind, devices=devices)
-    table = pd.DataFrame({
-        "parameters, M": (costs.parameters / 1e6).map("{:.2f}".format),
-        "student, PFLOP": (costs.student_flops / 1e15).map(_number),
-        "teacher, PFLOP": (costs.teacher_flops / 1e15).map(_number),
-        "scoring, PFLOP": (costs.evaluate_flops / 1e15).map(_number),
-        "memory, GB": (costs.memory / 1e9).map(_number),
-        "disk, GB": (costs.disk / 1e9).map(_number),
-    })  # fmt: skip
-    table.index.name = "one seed of"
+    of_part = hours(costs, seeds, flops_per_second=peak * mfu, kind=kind, devices=devices)
+    flops = costs[["student_flops", "teacher_flops", "evaluate_flops"]] / 1e15
+    table = flops.join(costs[["memory", "disk"]] / 1e9).map(_number)
+    table.insert(0, "parameters", (costs.parameters / 1e6).map("{:.2f}".format))
     tokens, states = corpus_bytes(params), cache_bytes(costs, params)
     cached = min(states, params.cache.limit_gb * 1e9) if params.cache.teacher == "auto" else 0
     checkpoints = costs.checkpoint.max() * devices
     disk = every.disk + cached + checkpoints + (tokens or 0)
-    flops = {
-        "students": every.student_flops, "teachers": every.teacher_flops,
-        "held-out losses": every.heldout_flops, "scoring": every.evaluate_flops,
-    }  # fmt: skip
+    peta = (every / 1e15).map(_number)
     lines = [
         f"Scale {params.scale}: {len(costs)} models x {seeds} seeds = {seeds * len(costs)} runs of "
         f"{train.steps:,} steps x {train.batch} sequences x {train.length} tokens = "
         f"{_number(costs.tokens.iloc[0] / 1e6)} million tokens each, {train.precision}.",
         "",
-        *_markdown(table),
+        "| one seed of | parameters, M | student, PFLOP | teacher, PFLOP | scoring, PFLOP "
+        "| memory, GB | disk, GB |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(f"| {' | '.join(row)} |" for row in table.itertuples()),
         "",
-        "PFLOP in all: "
-        + ", ".join(f"{part} {_number(n / 1e15)}" for part, n in flops.items())
-        + f"; fine-tuning takes {every.evaluate_steps:,.0f} steps.",
+        f"PFLOP in all: students {peta.student_flops}, teachers {peta.teacher_flops}, held-out "
+        f"losses {peta.heldout_flops}, scoring {peta.evaluate_flops}; fine-tuning takes "
+        f"{every.evaluate_steps:,.0f} steps.",
         f"Disk in GB: {_number(disk / 1e9)}; runs {_number(every.disk / 1e9)}, token ids "
         f"{'unknown until they are made' if tokens is None else _number(tokens / 1e9)}, teacher "
         f"cache {_number(cached / 1e9)} (without its limit {_number(states / 1e9)}), checkpoints "
         f"{_number(checkpoints / 1e9)}.",
-        f"Time: {_number(time_['total'])} h on {devices} x {name} at {mfu:.0%} MFU of "
+        f"Time: {_number(of_part['total'])} h on {devices} x {name} at {mfu:.0%} MFU of "
         f"{_number(peak / 1e12)} TFLOP/s; device-hours: pre-training "
-        f"{_number(time_['pre-training'])}, scoring {_number(time_['scoring'])}, starting "
-        f"processes {_number(time_['starting'])}.",
+        f"{_number(of_part['pre-training'])}, scoring {_number(of_part['scoring'])}, starting "
+        f"processes {_number(of_part['starting'])}.",
     ]
     if kind == "gpu":
         lines.append(
@@ -132,23 +109,13 @@ def _number(x: float) -> str:
     return f"{x:,.0f}" if abs(x) >= 100 else f"{float(f'{x:.3g}'):.10f}".rstrip("0").rstrip(".")
 
 
-def _markdown(frame: pd.DataFrame) -> Iterator[str]:
-    """Lines of a table, all columns but the index aligned to the right."""
-    yield f"| {' | '.join([frame.index.name, *frame])} |"
-    yield f"|---|{'---:|' * frame.shape[1]}"
-    for row in frame.itertuples():
-        yield f"| {' | '.join(row)} |"
-
-
-def _arguments(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m dwt.pipeline.costs", description=__doc__.splitlines()[0]
-    )
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the report that the command line asks for."""
+    summary = __doc__.splitlines()[0]
+    parser = argparse.ArgumentParser("python -m dwt.pipeline.costs", description=summary)
     parser.add_argument("--scale", help="by default the scale named in params.yaml")
-    parser.add_argument(
-        "--accelerator", choices=[*PEAK_TFLOPS, "cpu"], default="cpu",
-        help="cpu, the default, is this machine, measured by a matrix product",
-    )  # fmt: skip
+    which = "cpu, the default, is this machine, measured by a matrix product"
+    parser.add_argument("--accelerator", choices=[*PEAK_TFLOPS, "cpu"], default="cpu", help=which)
     parser.add_argument("--mfu", type=float, help="share of the peak that is reached, in (0, 1]")
     parser.add_argument("--devices", type=int, help="runs at once, one on each device")
     given = parser.parse_args(argv)
@@ -156,18 +123,12 @@ def _arguments(argv):
         value = getattr(given, key)
         if value is not None and not 0 < value <= limit:
             parser.error(f"--{key}: {value} is out of range")
-    return given
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print the report that the command line asks for."""
-    given = _arguments(argv)
     try:
         params = load_params()
         if given.scale and given.scale not in params.scales:
+            scales = ", ".join(params.scales)
             raise ParamsError(
-                f"--scale: '{given.scale}' is not in params.yaml; choose one of "
-                f"{', '.join(params.scales)}"
+                f"--scale: '{given.scale}' is not in params.yaml; choose one of {scales}"
             )
         params = params.model_copy(update={"scale": given.scale or params.scale})
         train, kind, devices = params.settings.train, "gpu", given.devices or 1
@@ -177,7 +138,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             kind, threads = "cpu", train.threads
             name = f"{cores() if threads == 'auto' else threads} core(s) of this machine"
             devices = given.devices or (1 if threads == "auto" else max(1, cores() // threads))
-            peak = measure_cpu(train.precision, threads)
+            set_threads(threads)
+            a = torch.randn(2048, 2048, dtype=torch.bfloat16 if train.precision == "bf16" else None)
+            peak = 2 * 2048**3 / min(timeit.repeat(lambda: a @ a, repeat=3, number=1))
         mfu = given.mfu or MFU[kind]
         print(report(params, peak=peak, mfu=mfu, name=name, kind=kind, devices=devices))
     except ParamsError as error:

@@ -69,16 +69,16 @@ def test_its_percentiles_are_those_of_all_possible_draws():
     moved = np.quantile(means, [0.1, 0.9]) - 2.0
     widen = each.std(ddof=1) / math.sqrt(3) / np.std(means)
     widen *= stats.t.ppf(0.9, 2) / stats.norm.ppf(0.9)
-    found = resampled(each[:, None, None], level=0.8, replicates=40_000)
-    assert found == pytest.approx(2.0 + widen * moved, rel=0.02)
+    measured = resampled(each[:, None, None], level=0.8, replicates=40_000)
+    assert measured == pytest.approx(2.0 + widen * moved, rel=0.02)
 
 
 def test_the_mean_weighs_each_task_once_however_often_it_was_fine_tuned():
     d = simulate(np.random.default_rng(0), 4, m=3, runs=5)
-    found = hierarchical(*tables(d, zero_shot=[0]))
+    measured = hierarchical(*tables(d, zero_shot=[0]))
     expected = np.mean([d[:, 0, 0].mean(), d[:, 1].mean(), d[:, 2].mean()])
-    assert found.mean == pytest.approx(expected)
-    assert found.n == 4 and found.low < expected < found.high
+    assert measured.mean == pytest.approx(expected)
+    assert measured.n == 4 and measured.low < expected < measured.high
 
 
 def test_a_table_gives_the_interval_of_its_differences_and_the_same_one_again():
@@ -90,9 +90,9 @@ def test_a_table_gives_the_interval_of_its_differences_and_the_same_one_again():
 
 def test_the_detectable_effect_and_p_are_of_the_seeds_means():
     d = simulate(np.random.default_rng(2), 5)
-    found, expected = hierarchical(*tables(d)), paired(d.mean(axis=(1, 2)), np.zeros(5))
-    assert (found.detectable, found.p) == pytest.approx((expected.detectable, expected.p))
-    assert found.differences == pytest.approx(expected.differences)
+    measured, expected = hierarchical(*tables(d)), paired(d.mean(axis=(1, 2)), np.zeros(5))
+    assert (measured.detectable, measured.p) == pytest.approx((expected.detectable, expected.p))
+    assert measured.differences == pytest.approx(expected.differences)
 
 
 def test_equal_arms_differ_by_zero_without_doubt():

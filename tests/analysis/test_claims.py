@@ -17,10 +17,10 @@ def params(tmp_path_factory):
 
 
 def test_every_claim_has_a_row_with_an_interval_over_all_seeds(params):
-    found = claims(params)
-    assert [*found["claim"]] == [*params.claims] and claims_not_run(params) == []
-    assert found[["low", "high"]].notna().all(axis=None)
-    by_claim = found.set_index("claim")
+    measured = claims(params)
+    assert [*measured["claim"]] == [*params.claims] and claims_not_run(params) == []
+    assert measured[["low", "high"]].notna().all(axis=None)
+    by_claim = measured.set_index("claim")
     assert by_claim.loc["weak-helps", "n"] == 6
     assert by_claim.loc["gain-outlasts-the-budget", "n"] == 3
     loss = table("runs", params).pivot(index="seed", columns="arm", values="heldout_loss")
@@ -30,21 +30,21 @@ def test_every_claim_has_a_row_with_an_interval_over_all_seeds(params):
 
 
 def test_verdicts_are_those_that_the_made_up_losses_imply(params):
-    found = claims(params).set_index("claim")["verdict"]
-    assert found["weak-helps"] == "supported"  # gap 0.1 of 0.4
-    assert found["very-weak-harms"] == "contradicted"  # gap 0.3
-    assert found["extremely-weak-harms"] == "supported"  # gap 0.7
-    assert found["soft-loss-helps-remapped"] == "contradicted"  # gap 0.7 of 0.1
-    assert found["copied-weights-outlast-the-budget"] == "supported"  # 0.6 ahead throughout
+    measured = claims(params).set_index("claim")["verdict"]
+    assert measured["weak-helps"] == "supported"  # gap 0.1 of 0.4
+    assert measured["very-weak-harms"] == "contradicted"  # gap 0.3
+    assert measured["extremely-weak-harms"] == "supported"  # gap 0.7
+    assert measured["soft-loss-helps-remapped"] == "contradicted"  # gap 0.7 of 0.1
+    assert measured["copied-weights-outlast-the-budget"] == "supported"  # 0.6 ahead throughout
 
 
 def test_claims_about_arms_that_were_not_run_are_left_out_and_named(tmp_path):
     small = study(tmp_path, grids=["study"])
-    found, rest = claims(small), claims_not_run(small)
+    measured, rest = claims(small), claims_not_run(small)
     # The last two are at equal FLOPs; only copying costs no more than the study's own run.
-    assert [*found["claim"]] == [*params_of_the_study(small), "copying-worth-its-compute"]
-    assert {*found["n"]} == {3}
-    assert len(found) + len(rest) == len(small.claims)
+    assert [*measured["claim"]] == [*params_of_the_study(small), "copying-worth-its-compute"]
+    assert {*measured["n"]} == {3}
+    assert len(measured) + len(rest) == len(small.claims)
     assert small.claims["worth-its-compute"].statement in rest
 
 
@@ -80,11 +80,11 @@ def test_scores_are_compared_at_the_last_step_without_a_verdict(tmp_path):
     made["score"] += made["seed"].fillna(0).astype(float) * 0.01
     file = params.path("results", "tables", "scores.csv")
     save(as_students(made.assign(learning_rate=None, epochs=None), params), file)
-    found = claims_in_scores(params)
-    assert {*found["measure"]} == {"GLUE mean (2 of 9 tasks)", "BLiMP (minimal-pair accuracy)"}
+    measured = claims_in_scores(params)
+    assert {*measured["measure"]} == {"GLUE mean (2 of 9 tasks)", "BLiMP (minimal-pair accuracy)"}
     expected = [name for name in params_of_the_study(params) if params.claims[name].at == 1]
-    assert [*dict.fromkeys(found["claim"])] == expected and "verdict" not in found
-    row = found.query("claim == 'weak-helps' and measure.str.startswith('GLUE')").iloc[0]
+    assert [*dict.fromkeys(measured["claim"])] == expected and "verdict" not in measured
+    row = measured.query("claim == 'weak-helps' and measure.str.startswith('GLUE')").iloc[0]
     assert (row["mean"], row["n"]) == (pytest.approx(0.05), 3)
 
 
@@ -92,7 +92,7 @@ def test_committed_claims_are_those_of_the_committed_tables():
     for scale in ("laptop", "wiki-mini"):
         params = load_params(ROOT / "params.yaml").model_copy(update={"scale": scale})
         committed = pd.read_csv(params.path("results", "summary", "claims.csv"))
-        found = claims(params)
-        assert committed["claim"].to_list() == found["claim"].to_list()
-        assert committed["verdict"].to_list() == found["verdict"].to_list()
-        assert committed["mean"].to_numpy() == pytest.approx(found["mean"].to_numpy(), rel=1e-5)
+        measured = claims(params)
+        assert committed["claim"].to_list() == measured["claim"].to_list()
+        assert committed["verdict"].to_list() == measured["verdict"].to_list()
+        assert committed["mean"].to_numpy() == pytest.approx(measured["mean"].to_numpy(), rel=1e-5)

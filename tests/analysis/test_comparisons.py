@@ -14,10 +14,10 @@ def params(tmp_path_factory):
 
 
 def test_gains_use_every_seed_that_both_arms_have_and_are_positive_when_they_help(params):
-    found = comparisons.gains(params, ["normal", "same-size-teacher"]).set_index("arm")
-    assert found["n"].to_list() == [6, 3]
-    assert found.loc["normal", "mean"] == pytest.approx(0.5 * (0.4 - 0.1), abs=0.005)
-    assert found.loc["normal", "p"] == pytest.approx(2 / 2**6)
+    measured = comparisons.gains(params, ["normal", "same-size-teacher"]).set_index("arm")
+    assert measured["n"].to_list() == [6, 3]
+    assert measured.loc["normal", "mean"] == pytest.approx(0.5 * (0.4 - 0.1), abs=0.005)
+    assert measured.loc["normal", "p"] == pytest.approx(2 / 2**6)
 
 
 def test_losses_along_the_run_are_those_of_the_first_evaluation_at_or_after_the_fraction(params):
@@ -32,28 +32,28 @@ def test_curves_of_parallel_lines_do_not_cross(params):
 
 
 def test_differences_hold_every_measure_against_the_first_two_arms(params):
-    found = comparisons.differences(params, "teacher-quality")
-    losses = found[found["measure"] == "held-out loss"]
+    measured = comparisons.differences(params, "teacher-quality")
+    losses = measured[measured["measure"] == "held-out loss"]
     assert losses[["against", "arm"]].values.tolist() == [
         ["scratch", "normal"], ["scratch", "very-weak"], ["scratch", "extremely-weak"],
         ["normal", "very-weak"], ["normal", "extremely-weak"],
     ]  # fmt: skip
     assert losses["mean"].iloc[0] == pytest.approx(-0.15, abs=0.005)
     assert {*losses["n"]} == {6}
-    word_swap = found[found["measure"] == "word-swap (minimal-pair accuracy)"]
+    word_swap = measured[measured["measure"] == "word-swap (minimal-pair accuracy)"]
     assert {*word_swap["n"]} == {3} and word_swap["mean"].to_numpy() == pytest.approx(0)
-    flops = found[found["measure"].str.contains("equal FLOPs")]
+    flops = measured[measured["measure"].str.contains("equal FLOPs")]
     assert {*flops["against"]} == {"scratch"} and "normal" in {*flops["arm"]}
 
 
 def test_without_longer_runs_there_is_nothing_at_equal_flops(tmp_path):
-    found = comparisons.differences(study(tmp_path, grids=["study"]), "teacher-quality")
-    assert not found["measure"].str.contains("FLOPs").any()
+    measured = comparisons.differences(study(tmp_path, grids=["study"]), "teacher-quality")
+    assert not measured["measure"].str.contains("FLOPs").any()
 
 
 def test_poor_teachers_have_a_full_grid_of_weights_and_temperatures(params):
-    found = comparisons.poor_teachers(params)
-    for _, rows in found.groupby("teacher"):
+    measured = comparisons.poor_teachers(params)
+    for _, rows in measured.groupby("teacher"):
         grid = {*zip(rows["soft_weight"], rows["temperature"], strict=True)}
         assert grid == {(w, t) for w in (0.25, 0.5, 1.0) for t in (1, 2, 4)}
 

@@ -27,24 +27,26 @@ def test_the_rival_is_the_student_without_a_teacher_trained_for_as_many_flops(
     params, reading, teacher
 ):
     """Its loss is linear in log FLOPs here, so interpolation is exact."""
-    found = compute.at_equal_flops(params, table("runs", params), reading)
-    row = found.set_index(["arm", "seed"]).loc[("normal", 1)]
+    measured = compute.at_equal_flops(params, table("runs", params), reading)
+    row = measured.set_index(["arm", "seed"]).loc[("normal", 1)]
     rival = alone((STEP_FLOPS[6] + teacher) / STEP_FLOPS[6], 1)
     assert row["rival"] == pytest.approx(rival, abs=0.006)
     assert row["difference"] == pytest.approx(row["loss"] - row["rival"])
 
 
 def test_an_arm_that_costs_more_than_the_longest_rival_is_not_compared(params):
-    found = compute.at_equal_flops(params, table("runs", params), "forward")
-    assert found.loc[found["arm"] == "normal-4x", "rival"].isna().all()
-    assert found.loc[found["arm"] == "adaptive", "rival"].notna().all()
+    measured = compute.at_equal_flops(params, table("runs", params), "forward")
+    assert measured.loc[measured["arm"] == "normal-4x", "rival"].isna().all()
+    assert measured.loc[measured["arm"] == "adaptive", "rival"].notna().all()
 
 
 def test_without_longer_runs_only_arms_without_a_teacher_have_a_rival(tmp_path):
     small = study(tmp_path, grids=["study"])
-    found = compute.at_equal_flops(small, table("runs", small), "forward").dropna()
-    assert {*found["arm"]} == {"remapped-no-kd"}
-    assert found["rival"].to_numpy() == pytest.approx([alone(1, s) for s in (0, 1, 2)], abs=0.006)
+    measured = compute.at_equal_flops(small, table("runs", small), "forward").dropna()
+    assert {*measured["arm"]} == {"remapped-no-kd"}
+    assert measured["rival"].to_numpy() == pytest.approx(
+        [alone(1, s) for s in (0, 1, 2)], abs=0.006
+    )
 
 
 def test_a_counted_teacher_has_nothing_to_cache(params):
@@ -76,14 +78,14 @@ def test_time_to_a_loss_is_read_from_the_curve(params):
 def test_a_student_overtakes_at_the_first_evaluation_below_its_teachers_last(params):
     steps = compute.overtaking(table("curves", params), "normal", "weak-teacher")
     assert steps.tolist() == [600.0] * 6  # 0.25 nats are less than one evaluation's fall
-    found = compute.overtaking_steps(params).set_index("arm")
-    assert "shuffled-contexts" not in found.index and "remapped-no-kd" not in found.index
-    assert found.loc["normal-4x", "seed 0"] == 2000
+    measured = compute.overtaking_steps(params).set_index("arm")
+    assert "shuffled-contexts" not in measured.index and "remapped-no-kd" not in measured.index
+    assert measured.loc["normal-4x", "seed 0"] == 2000
 
 
 def test_gains_at_equal_flops_are_positive_where_the_arm_is_better(params):
-    found = compute.gains_at_equal_flops(params).set_index(["arm", "reading"])
+    measured = compute.gains_at_equal_flops(params).set_index(["arm", "reading"])
     cost = (STEP_FLOPS[6] + STEP_FLOPS[4] / 3) / STEP_FLOPS[6]
     expected = 0.5 * (0.4 - 0.1) - 0.5 * np.log2(cost)
-    assert found.loc[("normal", "forward"), "mean"] == pytest.approx(expected, abs=0.006)
-    assert "normal-2x" not in found.index.unique("arm")
+    assert measured.loc[("normal", "forward"), "mean"] == pytest.approx(expected, abs=0.006)
+    assert "normal-2x" not in measured.index.unique("arm")

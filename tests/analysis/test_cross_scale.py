@@ -48,10 +48,12 @@ def test_each_scale_is_read_from_its_own_tables_whichever_is_run(params):
     for running in ("laptop", "smoke"):
         studies, missing = scales.finished(params.model_copy(update={"scale": running}))
         assert (list(studies), missing) == (["laptop", "smoke"], {})
-        found = (
+        measured = (
             scales.claims_by_scale(studies).set_index(["scale", "claim"])["mean"].unstack("scale")
         )
-        assert found["smoke"].to_numpy() == pytest.approx(-found["laptop"].to_numpy(), abs=1e-5)
+        assert measured["smoke"].to_numpy() == pytest.approx(
+            -measured["laptop"].to_numpy(), abs=1e-5
+        )
 
 
 def test_a_claim_at_a_scale_is_the_paired_t_interval_of_that_scale(params):
@@ -89,19 +91,19 @@ def test_a_scale_that_ran_fewer_seeds_is_shown_with_those(params):
         edit(params, name, lambda rows: rows[rows["seed"].isna() | (rows["seed"] == 1)])
     studies, missing = scales.finished(params)
     assert not missing and studies["smoke"].seeds == [1] and studies["laptop"].seeds == [0, 1, 2]
-    found = scales.claims_by_scale(studies).query("scale == 'smoke'")
-    assert {*found["n"]} == {1} and {*found["verdict"]} == {"undecided"}
+    measured = scales.claims_by_scale(studies).query("scale == 'smoke'")
+    assert {*measured["n"]} == {1} and {*measured["verdict"]} == {"undecided"}
 
 
 def test_no_scale_at_all_is_no_error(params):
-    found = scales.claims_by_scale({})
-    assert found.empty and "No scale" in scales.as_markdown(found)
+    measured = scales.claims_by_scale({})
+    assert measured.empty and "No scale" in scales.as_markdown(measured)
 
 
 def test_the_table_has_one_row_a_claim_and_one_column_a_scale(params):
-    found = scales.claims_by_scale(scales.finished(params)[0])
-    found = found[(found["scale"] == "laptop") | (found["claim"] == "decay-helps")]
-    head, _, *rows = scales.as_markdown(found).splitlines()
+    measured = scales.claims_by_scale(scales.finished(params)[0])
+    measured = measured[(measured["scale"] == "laptop") | (measured["claim"] == "decay-helps")]
+    head, _, *rows = scales.as_markdown(measured).splitlines()
     assert head == "| claim (gain in nats per masked token) | laptop | smoke |"
     assert len(rows) == len(params.claims)
     assert rows[0].startswith("| A weak teacher helps the student | supported, +0.191 (+0.114 to ")
@@ -112,9 +114,9 @@ def test_scores_make_a_second_table_without_verdicts(params):
     made = as_students(made_up_scores(params.names(), glue={"rte": {"accuracy": 0.6}}), params)
     made.loc[(made["arm"] == "normal") & (made["task"] == "rte"), "score"] += 0.05
     edit(params, "scores", lambda rows: pd.concat([rows, made], ignore_index=True))
-    found = scales.claims_by_scale(scales.finished(params)[0])
-    assert {*found[found["verdict"].isna()]["scale"]} == {"smoke"}
-    text = scales.as_markdown(found)
+    measured = scales.claims_by_scale(scales.finished(params)[0])
+    assert {*measured[measured["verdict"].isna()]["scale"]} == {"smoke"}
+    text = scales.as_markdown(measured)
     assert "| claim (gain in score) | smoke |" in text
     assert "| A weak teacher helps the student, by GLUE mean | +0.050 (+0.050 to +0.050) |" in text
 

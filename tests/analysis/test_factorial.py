@@ -34,8 +34,8 @@ def design(*, seeds=3, noise=0.0, rng=None):
 
 
 def test_without_noise_every_effect_is_found_exactly():
-    found = effects(design()).set_index("term")["mean"].to_dict()
-    assert found == pytest.approx({
+    measured = effects(design()).set_index("term")["mean"].to_dict()
+    assert measured == pytest.approx({
         "weight 1": 0.1 - 0.05 / 2, "weight 4": -0.2, "remapped": 0.3 - 0.05 / 3,
         "weight 1 x remapped": -0.05, "weight 4 x remapped": 0,
         "weight 1 (random)": 0.1, "weight 4 (random)": -0.2, "remapped (weight 0)": 0.3,
@@ -62,26 +62,26 @@ def test_a_missing_cell_costs_its_seed_only_where_the_cell_is_needed():
 
 def test_the_interaction_is_by_how_much_one_gain_exceeds_the_other():
     loss = pd.DataFrame({"a": [1.0, 1.1], "b": [2.0, 2.1], "c": [3.0, 3.3], "d": [3.5, 3.8]})
-    found = interaction(loss, *"abcd")  # (b - a) - (d - c)
-    assert found.differences == pytest.approx((0.5, 0.5))
+    measured = interaction(loss, *"abcd")  # (b - a) - (d - c)
+    assert measured.differences == pytest.approx((0.5, 0.5))
 
 
 def test_the_two_by_two_has_the_gains_from_both_starts(params):
-    found = two_by_two(table("runs", params), ARMS)
-    assert found.corners == {(False, False): "scratch", (False, True): "normal",
+    measured = two_by_two(table("runs", params), ARMS)
+    assert measured.corners == {(False, False): "scratch", (False, True): "normal",
                              (True, True): "remapped", (True, False): "remapped-no-kd"}  # fmt: skip
-    assert found.random.mean == pytest.approx(0.5 * (0.4 - 0.1), abs=0.005)
-    assert found.remapped.mean == pytest.approx(0.3 * (0.1 - 0.7), abs=0.005)
-    assert found.interaction.mean == pytest.approx(found.remapped.mean - found.random.mean)
-    assert found.interaction.n == 6
+    assert measured.random.mean == pytest.approx(0.5 * (0.4 - 0.1), abs=0.005)
+    assert measured.remapped.mean == pytest.approx(0.3 * (0.1 - 0.7), abs=0.005)
+    assert measured.interaction.mean == pytest.approx(measured.remapped.mean - measured.random.mean)
+    assert measured.interaction.n == 6
 
 
 def test_the_two_by_two_and_the_factorial_give_one_number_for_one_interaction(params):
     rows = effects(factorial_table(params))
     weak = rows[rows["teacher"] == "weak-teacher"].set_index("term").loc["weight 1 x remapped"]
-    found = two_by_two(table("runs", params), ARMS).interaction
+    measured = two_by_two(table("runs", params), ARMS).interaction
     assert [weak[key] for key in ("mean", "low", "high", "n")] == pytest.approx(
-        [found.mean, found.low, found.high, found.n]
+        [measured.mean, measured.low, measured.high, measured.n]
     )
 
 

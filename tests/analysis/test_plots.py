@@ -94,8 +94,8 @@ def test_the_lead_is_a_gain_with_a_tick_where_curves_cross(params, axis):
     curve_plots.lead(runs, curves, ["scratch", "normal", "very-weak"], axis)
     assert words(axis) == "Against normal: very-weak worse"
     ticks = [line for line in axis.lines if line.get_marker() == "|"]
-    found = crossings(curves, "very-weak", "normal")
-    assert not np.isnan(found).any() and sorted(ticks[0].get_xdata()) == sorted(found)
+    measured = crossings(curves, "very-weak", "normal")
+    assert not np.isnan(measured).any() and sorted(ticks[0].get_xdata()) == sorted(measured)
     assert axis.get_ylabel() == "gain over normal (nats)"
 
 
@@ -125,9 +125,9 @@ def test_gains_are_rows_with_those_that_help_first(params, axis):
 
 
 def test_the_grid_of_settings_names_the_best_one(params, axes):
-    found = poor_teachers(params)
-    gain_plots.setting_grid(found, axes[:2])
-    best = found[found["teacher"] == "extremely-weak-teacher"]
+    measured = poor_teachers(params)
+    gain_plots.setting_grid(measured, axes[:2])
+    best = measured[measured["teacher"] == "extremely-weak-teacher"]
     best = best.loc[best["mean"].idxmax()]
     setting = f"weight {best['soft_weight']:g}, temperature {best['temperature']:g}"
     assert words(axes[0]).startswith(f"extremely-weak-teacher: best at {setting}")
@@ -171,10 +171,10 @@ def test_the_factorial_has_a_panel_per_teacher_and_names_the_lowest_cell(params,
 
 
 def test_every_claim_is_a_row_on_the_side_it_claims(params, axis):
-    found = claims(params)
-    factor_plots.forest(found, axis)
+    measured = claims(params)
+    factor_plots.forest(measured, axis)
     marks = [line for line in axis.lines if line.get_marker() in ("o", "X", "D")]
-    for mark, row in zip(marks, found.itertuples(), strict=True):
+    for mark, row in zip(marks, measured.itertuples(), strict=True):
         side = {"supported": 1, "contradicted": -1}.get(row.verdict)
         assert side is None or np.sign(mark.get_xdata()[0]) == side
 

@@ -20,34 +20,34 @@ def test_the_glue_mean_counts_each_task_once_whatever_its_metrics():
         "cola": {"matthews": 0.2}, "mrpc": {"accuracy": 0.7, "f1": 0.8},
         "mnli": {"accuracy (matched)": 0.5, "accuracy (mismatched)": 0.6},
     })  # fmt: skip
-    found = measures.glue_mean(scores)
-    assert mean_of(found, "strong") == pytest.approx((0.2 + 0.75 + 0.55) / 3)
-    assert {*found["metric"]} == {"3 of 9 tasks"}
+    measured = measures.glue_mean(scores)
+    assert mean_of(measured, "strong") == pytest.approx((0.2 + 0.75 + 0.55) / 3)
+    assert {*measured["metric"]} == {"3 of 9 tasks"}
 
 
 def test_fine_tuning_seeds_are_averaged_before_tasks():
     scores = made_up_scores(("strong",), seeds=(0,), glue={"cola": {"matthews": 0.2}})
     again = scores[scores["task"] == "cola"].assign(finetune_seed=1, score=0.4)
     more = made_up_scores(("strong",), seeds=(0,), glue={"rte": {"accuracy": 0.6}})
-    found = measures.glue_mean(pd.concat([scores, again, more], ignore_index=True))
-    assert mean_of(found, "strong") == pytest.approx((0.3 + 0.6) / 2)
+    measured = measures.glue_mean(pd.concat([scores, again, more], ignore_index=True))
+    assert mean_of(measured, "strong") == pytest.approx((0.3 + 0.6) / 2)
 
 
 def test_a_task_that_one_model_lacks_is_in_nobodys_mean():
     glue = {"cola": {"matthews": 0.2}, "rte": {"accuracy": 0.6}}
     scores = made_up_scores(("weak", "strong"), glue=glue)
     short = scores[~((scores["arm"] == "weak") & (scores["task"] == "rte"))]
-    found = measures.glue_mean(short)
-    assert mean_of(found, "strong") == pytest.approx(0.2)
-    assert {*found["metric"]} == {"1 of 9 tasks"}
+    measured = measures.glue_mean(short)
+    assert mean_of(measured, "strong") == pytest.approx(0.2)
+    assert {*measured["metric"]} == {"1 of 9 tasks"}
 
 
 def test_baselines_have_a_glue_mean_of_their_own():
     glue = {"cola": {"matthews": 0.2}, "rte": {"accuracy": 0.6}}
-    found = measures.glue_mean(made_up_scores(("weak",), seeds=(0, 1), glue=glue))
-    assert {*found["arm"]} == {"weak", "majority", "random"}
-    assert found.loc[found["arm"] == "majority", "seed"].isna().all()
-    assert mean_of(found, "majority") == pytest.approx(0.1)
+    measured = measures.glue_mean(made_up_scores(("weak",), seeds=(0, 1), glue=glue))
+    assert {*measured["arm"]} == {"weak", "majority", "random"}
+    assert measured.loc[measured["arm"] == "majority", "seed"].isna().all()
+    assert mean_of(measured, "majority") == pytest.approx(0.1)
 
 
 def test_without_glue_nothing_is_added():
@@ -70,9 +70,9 @@ def test_the_pairs_mean_leaves_out_blimp():
     scores = made_up_scores(("weak",), phenomena=("binding",))
     swap = scores["task"] == "word-swap"
     scores.loc[swap & (scores["arm"] == "weak"), "score"] = 0.9
-    found = measures.pairs_mean(scores)
-    assert mean_of(found, "weak") == pytest.approx((0.9 + 0.7) / 2)
-    assert mean_of(found, "chance") == 0.5
+    measured = measures.pairs_mean(scores)
+    assert mean_of(measured, "weak") == pytest.approx((0.9 + 0.7) / 2)
+    assert mean_of(measured, "chance") == 0.5
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def test_the_detectable_effect_is_found_four_times_in_five(n):
     effect = paired(generator.normal(size=n), np.zeros(n))
     effect = effect.detectable / np.std(effect.differences, ddof=1) * sigma
     draws = generator.normal(effect, sigma, size=(4000, n))
-    found = scipy_stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    measured = scipy_stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
+    assert measured.mean() == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize("n", [3, 6, 10])
@@ -154,21 +154,21 @@ def test_without_a_reference_differences_are_from_zero():
 
 def test_break_even_of_exact_lines_is_their_zero():
     gap = np.array([[0.1, 0.2, 0.6], [0.0, 0.3, 0.5]])
-    found = break_even(gap, 0.2 - 0.5 * gap)
-    assert (found.gap, found.low, found.high) == pytest.approx((0.4, 0.4, 0.4))
-    assert found.slope.mean == pytest.approx(-0.5)
+    measured = break_even(gap, 0.2 - 0.5 * gap)
+    assert (measured.gap, measured.low, measured.high) == pytest.approx((0.4, 0.4, 0.4))
+    assert measured.slope.mean == pytest.approx(-0.5)
 
 
 def test_break_even_interval_ends_where_a_t_test_of_the_fitted_gains_ends():
     generator = rng(4)
     gap = np.array([0.05, 0.1, 0.6]) + generator.normal(0, 0.01, (4, 3))
     gain = 0.18 - 0.5 * gap + generator.normal(0, 0.02, (4, 3))
-    found = break_even(gap, gain)
+    measured = break_even(gap, gain)
     lines = [np.polyfit(x, y, 1) for x, y in zip(gap, gain, strict=True)]
-    for end in (found.low, found.high):
+    for end in (measured.low, measured.high):
         fitted = [np.polyval(line, end) for line in lines]
         assert scipy_stats.ttest_1samp(fitted, 0).pvalue == pytest.approx(0.05)
-    assert found.low < found.gap < found.high
+    assert measured.low < measured.gap < measured.high
 
 
 def test_break_even_interval_covers_the_truth_as_often_as_it_says():
@@ -176,22 +176,22 @@ def test_break_even_interval_covers_the_truth_as_often_as_it_says():
     for _ in range(1000):
         gap = np.array([0.05, 0.1, 0.6]) + generator.normal(0, 0.01, (3, 3))
         gain = 0.2 - 0.5 * gap + generator.normal(0, 0.03, (3, 3))
-        found = break_even(gap, gain)
-        inside.append(found.low <= 0.4 <= found.high)
+        measured = break_even(gap, gain)
+        inside.append(measured.low <= 0.4 <= measured.high)
     assert np.mean(inside) == pytest.approx(0.95, abs=0.025)
 
 
 def test_break_even_is_unbounded_when_the_gain_does_not_depend_on_the_gap():
     gap = np.array([[0.0, 0.5, 1.0]] * 3)
     gain = np.array([[0.1, 0.0, 0.11], [0.1, 0.2, 0.09], [0.1, 0.15, 0.1]])
-    found = break_even(gap, gain)
-    assert (found.low, found.high) == (-math.inf, math.inf)
-    assert "no bounded interval" in interval(found.low, found.high)
+    measured = break_even(gap, gain)
+    assert (measured.low, measured.high) == (-math.inf, math.inf)
+    assert "no bounded interval" in interval(measured.low, measured.high)
 
 
 def test_break_even_of_one_seed_has_no_interval():
-    found = break_even([[0.0, 1.0]], [[1.0, -1.0]])
-    assert found.gap == pytest.approx(0.5) and math.isnan(found.low)
+    measured = break_even([[0.0, 1.0]], [[1.0, -1.0]])
+    assert measured.gap == pytest.approx(0.5) and math.isnan(measured.low)
 
 
 def test_break_even_needs_two_different_gaps():

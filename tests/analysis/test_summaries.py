@@ -85,9 +85,9 @@ def test_where_every_gap_tried_is_too_large_no_gap_is_named_at_which_teachers_he
 
 
 def test_gains_where_a_teacher_is_right_and_wrong_are_weighted_by_tokens():
-    found = gains_by_side(tokens())
-    assert found[True][0].mean == pytest.approx(0.391) and found[True][1] == 0.25
-    assert found[False][0].mean == pytest.approx(-0.11) and found[False][1] == 0.75
+    measured = gains_by_side(tokens())
+    assert measured[True][0].mean == pytest.approx(0.391) and measured[True][1] == 0.25
+    assert measured[False][0].mean == pytest.approx(-0.11) and measured[False][1] == 0.75
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_crossings_are_given_with_their_spread(steps, said):
 
 def test_losses_are_told_as_gains_and_scores_as_they_are():
     row = dict(against="scratch", arm="normal", mean=-0.2, low=-0.3, high=-0.1)
-    found = pd.DataFrame([row | {"measure": m} for m in ("held-out loss", "BLiMP (accuracy)")])
-    said = wording.describe_losses(found, "held-out loss")
+    measured = pd.DataFrame([row | {"measure": m} for m in ("held-out loss", "BLiMP (accuracy)")])
+    said = wording.describe_losses(measured, "held-out loss")
     assert said.endswith("`normal` better (+0.200 [+0.100, +0.300]).")
-    assert wording.describe_scores(found).endswith("`normal` worse (−0.200 [−0.300, −0.100]).")
+    assert wording.describe_scores(measured).endswith("`normal` worse (−0.200 [−0.300, −0.100]).")
 
 
 def test_arms_without_a_rival_of_equal_cost_are_named(params, small):
