@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT
 
 from dwt.config.params import load_params
-from dwt.evaluation.tasks import Task
+from dwt.evaluation.metrics import Task
 
 RESULTS = ROOT / "results" / "benchmarks"
 FILES = [f for f in sorted(RESULTS.glob("*.json")) if "shapes" in json.loads(f.read_text())]

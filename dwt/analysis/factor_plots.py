@@ -13,8 +13,8 @@ from dwt.analysis.curve_plots import lead
 from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
 from dwt.analysis.plot_style import (
+    LABEL_BOX,
     LOSS,
-    PAPER,
     beside,
     headline,
     ink,
@@ -45,7 +45,7 @@ def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float
         axis.plot([0, 1], pair.to_numpy().T, color="0.8", lw=0.8, zorder=1)
         axis.plot([0, 1], pair.mean(), color="0.3", zorder=1)
         axis.text(0.5, pair.mean().mean(), signed(effect.mean), ha="center", va="center",
-                  bbox=PAPER)  # fmt: skip
+                  bbox=LABEL_BOX)  # fmt: skip
         for x, arm in enumerate(pair):
             mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
             where = {"color": ink(look[arm].color), **beside("left" if x else "right")}

@@ -29,7 +29,7 @@ MARKERS = ["o", "s", "^", "v", "D", "P", "X", "h", "<", ">", "p"]  # 8 x 11: 88 
 LINES = ["-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1))]
 KINDS = COLOURS, MARKERS, LINES
 Style = namedtuple("Style", ["color", "marker", "linestyle"])
-PAPER = {"facecolor": "w", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # behind labels
+LABEL_BOX = {"facecolor": "w", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # white box
 RC = {
     "figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 9,
@@ -85,7 +85,7 @@ def label_ends(axis: Axes, x, ys: pd.Series, texts, colors, *, lines: int = 1, h
         places[i] = max(places[i], places[i - 1] + least)
     places -= (places - ys.to_numpy()[order]).mean()
     for i, y in zip(order, places, strict=True):
-        axis.annotate(texts[i], (x, y), color=colors[i], annotation_clip=False, bbox=PAPER,
+        axis.annotate(texts[i], (x, y), color=colors[i], annotation_clip=False, bbox=LABEL_BOX,
                       **beside(ha))  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def label_beyond(axis: Axes, x, y, text: str, *, above: bool, level: float = 0.9
     end = estimate.mean if math.isnan(estimate.high) else estimate.high if above else estimate.low
     axis.annotate(
         text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
-        ha="center", va="bottom" if above else "top", bbox=PAPER, **style,
+        ha="center", va="bottom" if above else "top", bbox=LABEL_BOX, **style,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ class Paired:
     high: float
     n: int
     differences: tuple[float, ...]
-    detectable: float  # smallest true mean detected with 80 % power at this spread between pairs
+    detectable: float  # true mean that n such pairs detect with 80 % power
     p: float  # two-sided sign-flip test
     level: float
 
@@ -130,7 +130,7 @@ def difference(table: pd.DataFrame, arm: str, against: str, *, level: float = 0.
 
 
 def compare(table: pd.DataFrame, reference: str, *, level: float = 0.95) -> pd.DataFrame:
-    """`difference` of every other column of `table` from the reference column: arm, then `ROW`."""
+    """Every other column compared with the reference column; columns arm and those of `ROW`."""
     arms = table.columns.drop(reference)
     rows = [[arm, *difference(table, arm, reference, level=level).row] for arm in arms]
     return pd.DataFrame(rows, columns=["arm", *ROW])
@@ -183,7 +183,7 @@ def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
     low = high = math.nan
     if n > 1:
         (aa, ab), (_, bb) = np.cov(lines) / n * stats.t.ppf((1 + level) / 2, n - 1) ** 2
-        # the gaps x with (a + b x)^2 <= t^2 Var(a + b x): a quadratic in x
+        # Fieller: the interval holds every x with (a + b x)^2 <= t^2 Var(a + b x)
         square, linear, constant = b**2 - bb, a * b - ab, a**2 - aa
         low, high = -math.inf, math.inf
         if square > 0:

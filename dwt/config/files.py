@@ -1,4 +1,4 @@
-"""Digests of values and files, and files that are whole or not there."""
+"""Digests of values and files, and atomic writing of files."""
 
 import hashlib
 import json

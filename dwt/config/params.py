@@ -63,7 +63,7 @@ class Run:
         settings = asdict(self)
         for key in ("root", "cache", "grid", "teacher_grid"):
             del settings[key]
-        if self.context is None:  # so that the digests of runs older than this key still hold
+        if self.context is None:  # runs made before this key existed keep their digest
             del settings["context"]
         return json.loads(json.dumps(settings))
 

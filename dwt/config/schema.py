@@ -166,7 +166,7 @@ class Params(Section):
         return self.arms | self.extended.arms
 
     def all_names(self) -> list[str]:
-        """Every model, then every arm, of both grids."""
+        """All models, then all arms, of the study and of the extended grid."""
         return [*self.all_models, *self.all_arms]
 
     def grid_of(self, name: str, seed: int) -> str:

@@ -14,7 +14,7 @@ MESSAGES = {
 
 
 class Section(BaseModel):
-    """Keys of one section; unknown keys are refused."""
+    """Base class of the sections of params.yaml: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

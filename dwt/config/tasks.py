@@ -14,7 +14,7 @@ class GlueTask:
     title: str  # its name in print
     columns: tuple[str, ...]  # one or two texts
     labels: tuple[str, ...]  # name of label k; empty for a regression task
-    metrics: tuple[str, ...]  # keys of `dwt.evaluation.tasks.METRICS`
+    metrics: tuple[str, ...]  # keys of `dwt.evaluation.metrics.METRICS`
     tokens: int  # of a mean example, cut at 128, in bert-base-uncased's vocabulary
     train: int  # official number of examples
     validation: dict[str, int]  # by set; "matched" is the split validation_matched

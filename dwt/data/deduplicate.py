@@ -1,4 +1,7 @@
-"""Finds text that occurs twice: duplicate paragraphs, and sentences shared by two splits."""
+"""Finds text that occurs twice: duplicate paragraphs, and sentences shared by two splits.
+
+Paragraphs are deduplicated for docstrings only (`packages`).
+"""
 
 import hashlib
 import re

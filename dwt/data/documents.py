@@ -1,4 +1,4 @@
-"""Documents, and operations on streams of documents, which are never held in memory."""
+"""Documents, and lazy operations on streams of them: no stream is held in memory whole."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice

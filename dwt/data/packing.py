@@ -14,7 +14,7 @@ from dwt.data.documents import CorpusError
 from dwt.data.splits import SPLITS
 
 COLUMNS = {"document": 0, "source": "", "section": "", "name": "", "type": "", "text": ""}
-TABLE_CHARACTERS = 20_000_000  # the held-out table stops after so many
+TABLE_CHARACTERS = 20_000_000  # of held-out text at most; the table leaves out the rest
 
 
 def pack(shards: Sequence[Path], directory: Path, *, length: int) -> tuple[dict, dict, int]:

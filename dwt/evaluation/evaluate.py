@@ -15,7 +15,7 @@ from dwt.evaluation.blimp import by_phenomenon
 from dwt.evaluation.finetune import classifier, encode, finetune
 from dwt.evaluation.glue import load_glue
 from dwt.evaluation.heldout_tasks import make_heldout_tasks
-from dwt.evaluation.tasks import Task, score_predictions
+from dwt.evaluation.metrics import Task, score_predictions
 from dwt.evaluation.zero_shot import Pair, blimp_accuracy, cloze_accuracy, pair_scores
 from dwt.training.device import set_threads
 from dwt.training.models import build_model, load_model

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from dwt.evaluation.tasks import Scores, Task, score_predictions
+from dwt.evaluation.metrics import Scores, Task, score_predictions
 
 LENGTH_BUCKET = 50  # batches; examples are sorted by length within so many, to pad little
 Ids = tuple[np.ndarray, np.ndarray]  # token ids and segments (1 in the second text) [L]

@@ -1,4 +1,7 @@
-"""GLUE's examples from the hub or from parquet files, and a note on how much of GLUE was used."""
+"""GLUE's examples from the hub or from parquet files, and a note on how much of GLUE was used.
+
+The tasks are the table `GLUE` in `dwt.config.tasks`: a further one is one entry there.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -7,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dwt.config.tasks import GLUE
+from dwt.evaluation.metrics import Task
 from dwt.evaluation.sources import BenchmarkError, check_columns, read_hub, read_parquet
-from dwt.evaluation.tasks import Task
 
 STSB_MAX = 5.0  # STS-B's scores go from 0 to 5
 

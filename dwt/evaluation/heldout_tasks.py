@@ -5,8 +5,8 @@ import pandas as pd
 
 from dwt.config.tasks import HELDOUT_TASKS
 from dwt.data.corpus import Corpus
+from dwt.evaluation.metrics import Task
 from dwt.evaluation.minimal_pairs import draw_pairs, short_sentences, unseen_sentences
-from dwt.evaluation.tasks import Task
 
 MISSING_WORDS = ("the", "a", "of", "to", "and", "is", "for", "in")
 

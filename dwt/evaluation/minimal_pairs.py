@@ -79,7 +79,11 @@ def short_sentences(heldout: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_pairs(text: list[str], kind: str, pairs: int, seed: int) -> list[tuple[str, str]]:
-    """At most `pairs` (real, wrong) sentences of a kind; after a replaced by b comes b by a."""
+    """At most `pairs` (real, wrong) sentences of one kind.
+
+    Replacements are balanced: each pair that replaces x by y is followed by one that replaces y by
+    x. Swaps of two words need no balance.
+    """
     draw = np.random.default_rng([seed, PAIR_KINDS.index(kind)])
     made = defaultdict(list)  # (old word, new word) -> pairs; () for swaps
     for i in draw.permutation(len(text)):

@@ -27,7 +27,7 @@ def select_settings(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def selected_rows(scores: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the selected settings and all rows without fine-tuning, in their order."""
+    """Rows of each task's selected setting, and all rows without fine-tuning, in their order."""
     best = select_settings(scores).set_index("task")
     selected = scores["task"].isin(best.index)
     for column in SETTING:

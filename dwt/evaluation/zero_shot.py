@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerFast as Tokenizer
 from dwt.data.corpus import Corpus
 from dwt.data.vocabulary import SPECIAL_TOKENS
 from dwt.evaluation.blimp import by_phenomenon
+from dwt.evaluation.metrics import Scores
 from dwt.evaluation.minimal_pairs import FUNCTION_WORDS
-from dwt.evaluation.tasks import Scores
 from dwt.training.models import logits_at
 from dwt.training.validation import heldout_batches
 
-# Of one forward pass: more do not fit a CPU's cache, fewer leave a GPU idle.
+# Tokens in one forward pass: more overflow a CPU's cache, fewer leave a GPU idle.
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65_536}
 TOKEN_CLASSES = (
     "function word", "content word", "continuation piece", "number", "punctuation", "special",

@@ -39,7 +39,10 @@ def default_jobs(threads: int | str) -> int:
 
 
 def stages_to_run(files: Iterable[str] = ("dvc.yaml",)) -> nx.DiGraph:
-    """Stages of these files that are out of date, and those after them; edges run downstream."""
+    """The out-of-date stages of these dvc.yaml files, and all that depend on them, as a graph.
+
+    An edge goes from a stage to one that needs it.
+    """
     graph, changed = nx.DiGraph(), set()
     with Repo(".") as repo, repo.lock:
         stages = [s for s in repo.index.graph if s.path_in_repo in files]
@@ -175,7 +178,7 @@ def print_answer(params: Params) -> None:
 
 
 def jobs_from(words: list[str]) -> int | None:
-    """The number of stages at once, from the words of a command line; None without any."""
+    """Parse JOBS, the number of stages to run side by side; None if it is not given."""
     given = " ".join(words)
     if given and not re.fullmatch("0*[1-9][0-9]*", given):
         print(f"JOBS: {given!r} is not a whole number of at least 1", file=sys.stderr)

@@ -46,9 +46,9 @@ def should_compile(setting: str, *, flops: float, device: str) -> bool:
     Parameters
     ----------
     setting : {"auto", "on", "off"}
-        `train.compile`; "auto" compiles where `flops` make it pay.
+        `train.compile`; "auto" compiles from `COMPILING_PAYS` FLOPs on.
     flops : float
-        Of this model in the whole run.
+        That this model takes in the whole run.
     device : {"cpu", "cuda"}
     """
     if setting == "auto":

@@ -1,4 +1,7 @@
-"""Schedules: the soft-loss weight and the learning rate at a point of training."""
+"""Schedules: the soft-loss weight and the learning rate at a point of training.
+
+The shapes that params.yaml may name are listed in `dwt.config.schema.Schedule`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

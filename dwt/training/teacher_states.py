@@ -64,7 +64,7 @@ class TeacherStates:
         return None if self.cache is None else self.cache.get(step)
 
     def add_to(self, batch: DeviceBatch, step: int) -> DeviceBatch:
-        """The batch with `teacher_hidden`; computed and stored unless it has come with the batch.
+        """The batch with its `teacher_hidden`: kept if already set, else computed and stored.
 
         With context "shuffled" the states are permuted across masked positions.
         """

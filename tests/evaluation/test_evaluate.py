@@ -9,7 +9,7 @@ from conftest import SENTENCES
 
 from dwt.data.corpus import build_corpus
 from dwt.evaluation.evaluate import evaluate, trivial_scores
-from dwt.evaluation.tasks import Task
+from dwt.evaluation.metrics import Task
 from dwt.training.models import build_model
 
 

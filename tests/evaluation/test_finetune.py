@@ -7,7 +7,7 @@ import torch
 from conftest import SENTENCES
 
 from dwt.evaluation.finetune import _batches, _outputs, classifier, encode, finetune
-from dwt.evaluation.tasks import Task
+from dwt.evaluation.metrics import Task
 from dwt.training.families import FAMILIES
 from dwt.training.models import build_model, hidden_at
 

@@ -9,8 +9,8 @@ from conftest import ROOT
 from dwt.config.tasks import GLUE
 from dwt.evaluation.evaluate import load_tasks
 from dwt.evaluation.glue import glue_note, load_glue
+from dwt.evaluation.metrics import METRICS
 from dwt.evaluation.sources import BenchmarkError
-from dwt.evaluation.tasks import METRICS
 
 ROWS = 12
 

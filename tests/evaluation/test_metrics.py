@@ -1,4 +1,4 @@
-"""dwt/evaluation/tasks.py: metrics are their closed forms, scored on every validation set."""
+"""dwt/evaluation/metrics.py: metrics are their closed forms, scored on every validation set."""
 
 import math
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dwt.evaluation.tasks import METRICS, Task, score_predictions
+from dwt.evaluation.metrics import METRICS, Task, score_predictions
 
 LABELS, PREDICTED = np.array([0, 1, 1, 0, 1, 1, 0, 1]), np.array([0, 1, 0, 1, 1, 1, 0, 0])
 TP, FP, FN, TN = 3, 1, 2, 2  # of label 1
