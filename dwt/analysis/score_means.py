@@ -41,7 +41,7 @@ def glue_mean(scores) -> pd.DataFrame:
 
 
 def glue_trials(scores) -> pd.DataFrame:
-    """One score per run, GLUE task and fine-tuning seed, for the tasks that `glue_mean` averages."""
+    """One score per run, task and fine-tuning seed, for the tasks that `glue_mean` averages."""
     rows = scores[scores["task"].isin(GLUE) & (scores["kind"] != "baseline")]
     units = [*RUN, "task", "finetune_seed"]
     trials = rows.groupby(units, sort=False)["score"].mean().reset_index()

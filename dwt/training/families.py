@@ -1,7 +1,7 @@
 """The families of masked language models: transformers' classes, and what sets each apart.
 
-Adding a masked family is one entry of `FAMILIES`, its name in `dwt.config.scale.Shape` and, for costs,
-of `ACTIVATION_BYTES` in `dwt.pipeline.cost_model`. Decoders need other targets (`batches`), too.
+A further one is an entry of `FAMILIES`, its name in `dwt.config.scale.Shape` and its bytes in
+`dwt.pipeline.cost_model`. Decoders would need other targets (`batches`), too.
 """
 
 from collections.abc import Callable, Mapping

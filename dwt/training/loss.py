@@ -2,8 +2,7 @@
 
 L = a_h H(q, p) + a_s S(p_teacher, p_student)                     (Lee et al. 2023, Eq. 3)
 
-`dwt_loss` is the definition; training uses `linear_dwt_loss`, which has the same value and its own
-gradients: a change of the objective is made in both, and a test compares them.
+Training uses `linear_dwt_loss`, with gradients of its own: change it together with `dwt_loss`.
 """
 
 import math

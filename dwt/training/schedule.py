@@ -1,7 +1,4 @@
-"""Schedules: the soft-loss weight and the learning rate at a point of training.
-
-The shapes that params.yaml may name are listed in `dwt.config.schema.Schedule`.
-"""
+"""Soft-loss weight and learning rate at a point of training; `dwt.config.schema` lists shapes."""
 
 import math
 from collections.abc import Mapping, Sequence
