@@ -34,7 +34,7 @@ def test_every_number_is_that_of_the_committed_results(copy):
 
 
 def test_a_changed_table_makes_the_readme_stale(copy):
-    file = copy / "results" / "laptop" / "summary" / "claims.csv"
+    file = copy / "results" / "laptop" / "summary" / "claims.md"
     text = file.read_text()
     file.write_text(text.replace("supported", "undecided", 1))
     assert text != file.read_text()
