@@ -33,8 +33,9 @@ test: $(ready)
 	mypy
 	pytest
 
+# Saving a notebook here leaves it as git has it, without outputs.
 lab: $(ready)
-	jupyter lab --notebook-dir=notebooks $(as_root)
+	JUPYTER_CONFIG_PATH="$(CURDIR)/dwt/pipeline/jupyter" jupyter lab --notebook-dir=notebooks $(as_root)
 
 bench: $(ready)
 	python benchmarks/throughput.py

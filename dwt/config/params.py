@@ -68,8 +68,10 @@ class Run:
         return json.loads(json.dumps(settings))
 
 
-def load_params(path: str | Path | None = None) -> Params:
+def load_params(path: str | Path | None = None, *, scale: str | None = None) -> Params:
     """Read and check params.yaml: `path`, or the one in the working directory or nearest parent.
+
+    `scale` takes the place of the scale that the file names.
 
     Raises ParamsError if there is none, or with one line per fault: file, key, what is allowed.
     """
@@ -87,6 +89,7 @@ def load_params(path: str | Path | None = None) -> Params:
         raise ParamsError(f"{path.name}: {error}") from error
     if not isinstance(content, dict):
         raise ParamsError(f"{path.name}: expected keys and values, found {content!r:.60}")
+    content |= {} if scale is None else {"scale": scale}
     try:
         params = Params.model_validate(content).model_copy(update={"root": path.resolve().parent})
     except ValidationError as error:

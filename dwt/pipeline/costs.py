@@ -115,7 +115,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m dwt.pipeline.costs", description=summary)
     parser.add_argument("--scale", help="by default the scale named in params.yaml")
     which = "cpu, the default, is this machine, measured by a matrix product"
-    parser.add_argument("--accelerator", choices=[*PEAK_TFLOPS, "cpu"], default="cpu", help=which)
+    names = {name.lower(): name for name in [*PEAK_TFLOPS, "cpu"]}
+    parser.add_argument(
+        "--accelerator", choices=[*names.values()], default="cpu", help=which,
+        type=lambda name: names.get(name.lower(), name),
+    )  # fmt: skip
     parser.add_argument("--mfu", type=float, help="share of the peak that is reached, in (0, 1]")
     parser.add_argument("--devices", type=int, help="runs at once, one on each device")
     given = parser.parse_args(argv)
@@ -124,13 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if value is not None and not 0 < value <= limit:
             parser.error(f"--{key}: {value} is out of range")
     try:
-        params = load_params()
-        if given.scale and given.scale not in params.scales:
-            scales = ", ".join(params.scales)
-            raise ParamsError(
-                f"--scale: '{given.scale}' is not in params.yaml; choose one of {scales}"
-            )
-        params = params.model_copy(update={"scale": given.scale or params.scale})
+        params = load_params(scale=given.scale)
         train, kind, devices = params.settings.train, "gpu", given.devices or 1
         if (name := given.accelerator) != "cpu":
             peak = PEAK_TFLOPS[name][train.precision] * 1e12

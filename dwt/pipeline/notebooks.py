@@ -1,37 +1,33 @@
-"""Cleaned copies of the notebooks, which DVC stages depend on, and the provenance line of each.
+"""Copies of the notebooks: without outputs for DVC and git, and executed ones to be read.
 
 Saving a notebook in JupyterLab changes outputs, counts and metadata. If stages read that file,
-saving would retrain the study; they read the copies of `python -m dwt.pipeline.notebooks` instead.
+saving would retrain the study; they read the copies that this module writes.
+
+    python -m dwt.pipeline.notebooks clean FILE ...        in place, as `make lab` does on saving
+    python -m dwt.pipeline.notebooks copy FOLDER FOLDER    clean copies for the stages
+    python -m dwt.pipeline.notebooks publish FILE FILE     an executed notebook, to be read
 """
 
-import platform
+import base64
+import io
 import shutil
-import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from dwt.config.params import load_params
-from dwt.config.schema import Params
+import nbformat
+from nbformat import NotebookNode
+from PIL import Image
+
+from dwt.config.files import atomic_path
+from dwt.config.params import ParamsError, load_params
+from dwt.pipeline.cells import assigned
 
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+COLOURS = 64  # of a published figure: a third of the bytes, and no difference to the eye
 
 
-def clean(notebook: Any) -> Any:
-    """A copy with cells and their tags only: no outputs, counts, ids or other metadata.
-
-    Parameters
-    ----------
-    notebook : nbformat.NotebookNode
-
-    Returns
-    -------
-    nbformat.NotebookNode
-        Of format 4.4, which has no cell ids.
-    """
-    import nbformat  # here, as it takes a second, and every notebook imports this module
-
+def clean(notebook: NotebookNode) -> NotebookNode:
+    """A copy with cells and their tags only, in format 4.4, which has no cell ids."""
     cells = []
     for cell in notebook.cells:
         copy = {"cell_type": cell.cell_type, "source": cell.source, "metadata": {}}
@@ -45,56 +41,82 @@ def clean(notebook: Any) -> Any:
     )
 
 
-def clean_all(source: Path, target: Path | None = None) -> None:
-    """Clean the notebooks of a folder in place, or into `target`, which is emptied first.
+def clean_on_save(model: dict, **_: object) -> None:
+    """JupyterLab's hook before a file is saved: outputs stay in the browser, not in the file."""
+    if model["type"] == "notebook":
+        model["content"] = clean(nbformat.from_dict(model["content"]))
 
-    Copies have no number in their names: 04-teacher-quality.ipynb -> teacher-quality.ipynb.
+
+def copy_all(source: Path, target: Path) -> None:
+    """Write clean copies of the notebooks of a folder into `target`, which is emptied first.
+
+    Copies have no number in their names: 04-teacher-quality.ipynb -> teacher-quality.ipynb. Their
+    parameters are None, since each stage passes its own: choosing another arm or seed in JupyterLab
+    must not make the trained ones out of date.
 
     Raises
     ------
     SystemExit
         Naming a file that is not a notebook; nothing is written then.
     """
-    import nbformat
-
-    cleaned = {}
+    copies = {}
     for path in sorted(source.glob("*.ipynb")):
         try:
-            cleaned[path] = clean(nbformat.read(path, as_version=4))
+            notebook = clean(nbformat.read(path, as_version=4))
         except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
             raise SystemExit(f"{path}: not a notebook ({error})") from None
-    if target:
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-    for path, notebook in cleaned.items():
-        nbformat.write(notebook, target / path.name.partition("-")[2] if target else path)
+        for cell in notebook.cells:
+            if "parameters" in cell.metadata.get("tags", ()):
+                cell.source = "\n".join(f"{name} = None" for name in assigned(cell.source))
+        copies[path.name.partition("-")[2]] = notebook
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, notebook in copies.items():
+        nbformat.write(notebook, target / name)
 
 
-def revision(root: Path) -> str:
-    """The git revision of a folder, with "-dirty" after uncommitted changes."""
-    describe = ["git", "describe", "--always", "--dirty"]
-    try:
-        git = subprocess.run(describe, cwd=root, capture_output=True, text=True)
-    except OSError:
-        return "unknown (no git program)"
-    return git.stdout.strip() or "not a git checkout"
+def publish(executed: Path, target: Path) -> None:
+    """Write an executed notebook to be read: without times, warnings and papermill's own cell.
+
+    The same tables give the same bytes.
+    """
+    source = nbformat.read(executed, as_version=4)
+    source.cells = [
+        c for c in source.cells if "injected-parameters" not in c.metadata.get("tags", ())
+    ]
+    notebook = clean(source)
+    for cell, original in zip(notebook.cells, source.cells, strict=True):
+        outputs = [_shown(output) for output in original.get("outputs", ())]
+        if outputs := [output for output in outputs if output]:
+            cell.outputs = outputs
+    with atomic_path(target) as partial:
+        nbformat.write(notebook, partial)
 
 
-def provenance(params: Params) -> str:
-    """Revision, scale, number of runs, versions and device, as one Markdown line."""
-    import torch  # here, as it takes two seconds, and cleaning notebooks does not need it
-
-    names = ("torch", "transformers", "numpy", "pandas")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return (
-        f"*Revision {revision(params.root)}; scale {params.scale}; {len(params.names())} arms x "
-        f"{len(params.seeds)} seeds; Python {platform.python_version()}, {versions}; {device}.*"
-    )
+def _shown(output):
+    """An output without what changes from run to run; None for warnings."""
+    if output.output_type == "stream":
+        return output if output.name == "stdout" else None
+    if png := output.data.get("image/png"):
+        image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+        small = io.BytesIO()
+        image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        output.data = {"image/png": base64.b64encode(small.getvalue()).decode() + "\n"}
+    return nbformat.v4.new_output("display_data", data=output.data)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m dwt.pipeline.notebooks FOLDER [FOLDER_FOR_COPIES]")
-    load_params()  # the first stage refuses a bad params.yaml before anything is built
-    clean_all(*map(Path, sys.argv[1:]))
+    match sys.argv[1:]:
+        case ["copy", source, target]:
+            try:
+                load_params()  # the first stage refuses a bad params.yaml before anything is built
+            except ParamsError as error:
+                sys.exit(str(error))
+            copy_all(Path(source), Path(target))
+        case ["publish", source, target]:
+            publish(Path(source), Path(target))
+        case ["clean", *files]:
+            for file in files:
+                nbformat.write(clean(nbformat.read(file, as_version=4)), file)
+        case _:
+            sys.exit(__doc__)

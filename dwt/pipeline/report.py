@@ -1,8 +1,8 @@
-"""The static site report/index.html: answers, claims, figures and notebooks.
+"""The static site report/index.html: answers, claims, figures and executed notebooks.
 
-`python -m dwt.pipeline.report` makes one page for every notebook that draws results, at every scale
-of `compare` that has them. The site needs no network and no script: mathematics is MathML, charts
-are SVG.
+`python -m dwt.pipeline.report` writes its pages from results/, for every scale of `compare` that
+has results, and builds them with Sphinx and MyST-NB. Nothing is executed, and a second build reads
+only what has changed. The site needs no network, and no script to be read.
 """
 
 import os
@@ -11,47 +11,20 @@ import shutil
 import sys
 from pathlib import Path
 
-import jinja2
-import pandas as pd
-from joblib import Parallel, delayed
+import nbformat
+from nbformat import NotebookNode
+from sphinx.cmd.build import build_main
 
 from dwt.analysis.cross_scale import finished
-from dwt.analysis.stats import interval, plain, signed
 from dwt.analysis.tables import TablesError
 from dwt.config.params import ParamsError, load_params
 from dwt.config.schema import Params
-from dwt.pipeline.notebooks import revision
-from dwt.pipeline.pages import (
-    SITE,
-    Page,
-    cells,
-    code_colours,
-    executed,
-    figure_text,
-    markdown,
-    title,
-)
 
-LOSSES = {
-    "heldout_loss": "held-out loss", "out_of_domain_loss": "out-of-domain loss",
-    "equal_flops_loss": "held-out loss at equal FLOPs",
-}  # fmt: skip
+SITE = Path(__file__).parent / "site"
 
 
-def build(params: Params, *, only: str = "") -> Path:
-    """Write the site into `report/`, which is emptied first.
-
-    Parameters
-    ----------
-    params : Params
-        The scales shown are those that `dwt.analysis.cross_scale.finished` finds.
-    only : str
-        A regular expression for the names of the notebooks to show; by default all.
-
-    Returns
-    -------
-    Path
-        report/index.html.
+def build(params: Params) -> Path:
+    """Write the site into report/ and return the path of its first page.
 
     Raises
     ------
@@ -61,109 +34,113 @@ def build(params: Params, *, only: str = "") -> Path:
     scales, missing = finished(params)
     if not scales:
         raise TablesError("\n".join(missing.values()) or "compare: names no scale (params.yaml)")
-    pages = [page for page in find_pages(params, scales) if re.search(only, page.name)]
-    answers = {name: _read(params, name, "answer.md") for name in scales}
-    rows = claims(params, scales, pages)
-    notebooks = Parallel(n_jobs=-1, prefer="threads")(
-        delayed(executed)(page, params, scales) for page in pages
-    )
-    out = params.root / "report"
+    pages, figures = {}, {}  # file below build/report -> its text; its source
+    for study in scales.values():
+        made, copied = _pages_of(study)
+        pages, figures = pages | made, figures | copied
+    pages["index.md"] = _first_page(params, scales, missing)
+    folder = params.root / "build" / "report"
+    source, html, out = folder / "source", folder / "html", params.root / "report"
+    for file in [file for file in source.rglob("*") if file.is_file()]:
+        if str(file.relative_to(source)) not in {*pages, *figures}:
+            file.unlink()
+            shutil.rmtree(html, ignore_errors=True)
+    for name, text in pages.items():
+        _write(source / name, text)
+    for name, figure in figures.items():
+        _write(source / name, figure.read_text(encoding="utf-8"))
+    options = ["-q", "-b", "html", "-c", str(SITE), "-d", str(folder / "cache")]
+    if build_main([*options, str(source), str(html)]):
+        raise TablesError("Sphinx could not build the report; its messages are above")
     shutil.rmtree(out, ignore_errors=True)
-    (out / "figures").mkdir(parents=True)
-    titles = {page.name: title(notebooks[i]) for i, page in enumerate(pages)}
-    site = {
-        "revision": revision(params.root), "scales": [*scales], "missing": missing,
-        "pages": pages, "titles": titles,
-    }  # fmt: skip
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(SITE), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    figures = [_figure(page, notebooks[i], params, out) for i, page in enumerate(pages)]
-    template = environment.get_template("notebook.html.jinja")
-    for page, notebook in zip(pages, notebooks, strict=True):
-        _write(out / f"{page.stem}.html", template.render(**site, page=page, body=cells(notebook)))
-    template = environment.get_template("index.html.jinja")
-    page = template.render(**site, answers=answers, claims=rows, figures=[f for f in figures if f])
-    _write(out / "index.html", page)
-    _write(out / "style.css", (SITE / "style.css").read_text(encoding="utf-8") + code_colours())
+    shutil.copytree(html, out)
     return out / "index.html"
 
 
-def find_pages(params: Params, scales: dict[str, Params]) -> list[Page]:
-    """Every notebook with figures in its folder of results, at each scale that has them."""
-    notebooks = sorted((params.root / "notebooks").glob("*.ipynb"))
-    pages = [Page(path.stem, scale) for path in notebooks for scale in (None, *scales)]
-    return [page for page in pages if any(page.results(params.root).glob("*.svg"))]
+def _first_page(params, scales, missing):
+    """The four answers at the first scale, every claim at every scale, and where the rest is."""
+    first = next(iter(scales.values()))
+    compared = params.root / "results" / "scales" / "claims.md"
+    parts = [
+        "# Distillation from a weak teacher",
+        _read(first, "questions.md"),
+        f"All answers and figures: {', '.join(f'[{name}]({name}/index.md)' for name in scales)}.",
+        *(f"Scale {name} is left out: {why}" for name, why in missing.items()),
+        "## Every claim at every scale",
+        compared.read_text(encoding="utf-8") if compared.is_file() else _read(first, "claims.md"),
+        _contents(f"{name}/index" for name in scales),
+    ]
+    return "\n\n".join(parts)
 
 
-def claims(params: Params, scales: dict[str, Params], pages: list[Page]) -> list:
-    """The claims of all scales, each with its rows: effect, verdict and page.
+def _pages_of(params):
+    """The pages of one scale by name, and the figures on them."""
+    scale, parts, figures, pages = params.scale, [], {}, {}
+    for name, notebook in notebooks_of(params).items():
+        analysis = name.partition("-")[2]
+        pages[f"{scale}/{name}.ipynb"] = nbformat.writes(with_alt_texts(notebook)) + "\n"
+        figure = params.path("results", analysis, f"{analysis}.svg")
+        if analysis != "summary" and figure.is_file():
+            answer = (figure.parent / "answer.md").read_text(encoding="utf-8")
+            image = f"![{figure_text(notebook)}](figures/{figure.name})"
+            parts += [f"## [{title(notebook)}]({name}.ipynb)", answer, image]
+            figures[f"{scale}/figures/{figure.name}"] = figure
+    head = [f"# Scale {scale}", _read(params, "answer.md"), "## Claims", _read(params, "claims.md")]
+    contents = _contents(Path(name).stem for name in pages)
+    pages[f"{scale}/index.md"] = "\n\n".join([*head, *parts, contents])
+    return pages, figures
 
-    Returns
-    -------
-    list of (str, list of dict)
-        By claim, in the order of params.yaml.
-    """
-    tables = [pd.read_csv(_required(params, s, "claims.csv")).assign(scale=s) for s in scales]
-    table = pd.concat(tables, ignore_index=True)
-    table["reach"] = table[["mean", "low", "high"]].abs().max(axis=1)
-    reach = table.groupby("measure")["reach"].transform("max")  # one axis per measure
-    table["reach"] = reach.where(reach > 0, 1)
-    rows = [_row(row, pages) for row in table.to_dict("records")]
-    names = [name for name in params.claims if name in {*table["claim"]}]
-    return [(name, [row for row in rows if row["claim"] == name]) for name in names]
+
+def notebooks_of(params: Params) -> dict[str, NotebookNode]:
+    """The executed notebooks of a scale in results/, by the names that they have in notebooks/."""
+    names = [path.stem for path in sorted((params.root / "notebooks").glob("*.ipynb"))]
+    files = {name: params.path("results", "notebooks", f"{name[3:]}.ipynb") for name in names}
+    return {name: nbformat.read(f, as_version=4) for name, f in files.items() if f.is_file()}
 
 
-def _required(params, scale, file):
-    """The path of a file of a scale's summary."""
-    path = params.root / "results" / scale / "summary" / file
+def with_alt_texts(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with its code folded, and each figure described by the text above it."""
+    for i, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            alt = figure_text(notebook, until=i)
+            cell.metadata |= {"tags": ["hide-input"], "mystnb": {"image": {"alt": alt}}}
+    return notebook
+
+
+def title(notebook: NotebookNode) -> str:
+    """The notebook's first heading."""
+    return re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1]
+
+
+def figure_text(notebook: NotebookNode, *, until: int | None = None) -> str:
+    """The text of the section up to cell `until`, or to the first figure, without markup."""
+    text = ""
+    for cell in notebook.cells[:until]:
+        if cell.cell_type == "markdown":
+            section = re.split(r"^#.*$", cell.source, flags=re.MULTILINE)
+            text = f"{text} {section[0]}" if len(section) == 1 else section[-1]
+        elif until is None and any("image/png" in out.get("data", {}) for out in cell.outputs):
+            break
+    return " ".join(re.sub(r"[*`$\[\]]", "", text).split()).rstrip(".") or title(notebook)
+
+
+def _contents(names):
+    return "\n".join(["```{toctree}", ":hidden:", *names, "```"])
+
+
+def _read(params, name):
+    path = params.path("results", "summary", name)
     if not path.is_file():
-        command = f"make study with `scale: {scale}` in params.yaml"
+        command = f"make study with `scale: {params.scale}` in params.yaml"
         raise TablesError(f"{path.relative_to(params.root)} is missing; run {command}")
-    return path
-
-
-def _read(params, scale, file):
-    return markdown(_required(params, scale, file).read_text(encoding="utf-8"))
-
-
-def _row(row, pages):
-    has_interval = pd.notna(row["low"])
-    unit = " nats" if row["measure"] in LOSSES else ""
-    row["effect"] = signed(row["mean"])
-    row["bounds"] = f"({signed(row['low'])} to {signed(row['high'])})" if has_interval else ""
-    row["has_interval"] = has_interval
-    row["verdict"] = row["verdict"] if pd.notna(row["verdict"]) else "none"
-    bounds = f" ({interval(row['low'], row['high'], row['level'], sign=True)})"
-    row["details"] = (
-        f"{row['arm']} − {row['against']}, {LOSSES.get(row['measure'], row['measure'])} at step "
-        f"{row['step']:,}: {signed(row['mean'])}{unit}{bounds if has_interval else ''}, {row['n']} "
-        f"seed{'' if row['n'] == 1 else 's'}"
-    )
-    if pd.notna(row.get("detectable")):
-        row["details"] += f"; smallest effect detected with 80 % power: {plain(row['detectable'])}"
-    where = (row["analysis"], row["scale"])
-    row["page"] = next((page for page in pages if (page.analysis, page.scale) == where), None)
-    return row
-
-
-def _figure(page, notebook, params, out):
-    """The figure that has the analysis's name, copied; None where there is none."""
-    folder = page.results(params.root)
-    if not (folder / f"{page.analysis}.svg").is_file():
-        return None
-    source = f"figures/{page.stem}.svg"
-    shutil.copyfile(folder / f"{page.analysis}.svg", out / source)
-    answer = folder / "answer.md"
-    return {
-        "page": page, "source": source, "alt": figure_text(notebook),
-        "answer": markdown(answer.read_text(encoding="utf-8")) if answer.is_file() else "",
-    }  # fmt: skip
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _write(path, text):
-    path.write_text(text.rstrip() + "\n", encoding="utf-8")
+    """Write a file unless it has that text: Sphinx goes by the time of the last change."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Runs independent DVC stages side by side, one per free core.
+"""Runs independent DVC stages side by side, one per free core, and shows how far the whole is.
 
 `python -m dwt.pipeline.stages [extended] [JOBS]` runs what is out of date, each stage by `dvc repro
 --single-item`; a plain `dvc repro` then finds everything up to date. The numbers are those of `dvc
 repro` alone: a run uses the same number of threads however many run beside it.
 """
 
-import json
+import contextlib
 import os
 import re
 import subprocess
@@ -13,17 +13,21 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from pathlib import Path
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 
 from dwt.config.params import ParamsError, load_params, resolve
 from dwt.config.schema import Params
 from dwt.pipeline.extended import write_stages
+from dwt.pipeline.overview import Overview, print_answer
 
 DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
-BUSY = "Unable to acquire lock"  # two stages start or end in the same moment: try again
+# Two stages start or end in the same moment, or another DVC process is at work: try again.
+BUSY = re.compile(r"Unable to acquire lock|is being blocked by:\n(?P<who>(  \(PID .*\n)+)")
 PROGRESS = "to go"  # how `dwt.data.progress` ends its lines
 FAILED = re.compile(r"^ERROR: failed to reproduce ", re.M)  # DVC's own line, after the stage's
 
@@ -44,7 +48,7 @@ def stages_to_run(files: Iterable[str] = ("dvc.yaml",)) -> nx.DiGraph:
     An edge goes from a stage to one that needs it.
     """
     graph, changed = nx.DiGraph(), set()
-    with Repo(".") as repo, repo.lock:
+    with Repo(".") as repo, _locked(repo):
         stages = [s for s in repo.index.graph if s.path_in_repo in files]
         for stage in stages:
             graph.add_node(stage.addressing)
@@ -55,6 +59,22 @@ def stages_to_run(files: Iterable[str] = ("dvc.yaml",)) -> nx.DiGraph:
             if stage.changed():
                 changed.add(stage.addressing)
     return graph.subgraph(changed.union(*(nx.descendants(graph, name) for name in changed)))
+
+
+@contextlib.contextmanager
+def _locked(repo):
+    """Hold DVC's lock; name the process that has it while waiting."""
+    while True:
+        try:
+            repo.lock.lock()
+            break
+        except LockError:
+            holder = Path(repo.lock.lockfile).read_text().strip()
+            print(f"DVC's lock is held by process {holder}; waiting for it to end", flush=True)
+    try:
+        yield
+    finally:
+        repo.lock.unlock()
 
 
 def lengths(graph: nx.DiGraph, *, params: Params) -> dict[str, float]:
@@ -96,25 +116,28 @@ def run_all(graph: nx.DiGraph, *, jobs: int, length: dict[str, float] | None = N
         chain[name] = length[name] + max((chain[s] for s in graph.successors(name)), default=0)
     order = sorted(graph, key=lambda name: (-chain[name], name))
     waiting = {name: set(graph.predecessors(name)) for name in order}
-    failed, running = None, {}
+    failed, running, overview = None, {}, Overview(graph, length)
     with ThreadPoolExecutor(jobs) as pool:
         while running or (waiting and not failed):
             for name in [n for n, needs in waiting.items() if not needs]:
                 if len(running) < jobs and not failed:
                     del waiting[name]
-                    running[pool.submit(_run, name)] = name
+                    running[pool.submit(_run, name, overview.say)] = name
+                    overview.started(name)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 name = running.pop(future)
                 if why := future.result():
                     failed = failed or f"stage {name} failed: {why}"
                     continue
+                overview.finished(name)
                 for needs in waiting.values():
                     needs.discard(name)
+    overview.close()
     return failed
 
 
-def _run(name):
+def _run(name, say=print):
     """Run one stage; why it failed, or None. Its whole output is printed if it fails."""
     while True:
         lines = []
@@ -124,17 +147,18 @@ def _run(name):
             for line in stage.stdout:
                 lines.append(line)
                 if line.startswith("Running stage"):
-                    print(f"{name}: started", flush=True)
+                    say(f"{name}: started")
                 elif line.rstrip().endswith(PROGRESS):
-                    print(line, end="", flush=True)
-        if not (stage.returncode and any(BUSY in line for line in lines)):
+                    say(line.rstrip())
+        output = "".join(lines)
+        if not (stage.returncode and (busy := BUSY.search(output))):
             break
-        print(f"{name}: another stage has locked a file, trying again", flush=True)
+        say(f"{name}: waits for {' '.join((busy['who'] or 'another DVC process').split())}")
         time.sleep(1)
     if not stage.returncode:
         return None
-    print(*lines, sep="", flush=True)
-    return cause("".join(lines))
+    say(output)
+    return cause(output)
 
 
 def cause(output: str) -> str:
@@ -148,33 +172,6 @@ def cause(output: str) -> str:
     if not errors:
         return output.rpartition("\n")[2]
     return output[errors[-1].start() :].partition("\n\n")[0].strip()
-
-
-def cache_report(params: Params) -> str | None:
-    """One line on the use of the teacher cache; None where it was not used."""
-    reports = []
-    for arm, seed in params.runs_of("study"):
-        file = resolve(arm, seed, params).directory / "run.json"
-        report = json.loads(file.read_text())["teacher_cache"] if file.is_file() else None
-        reports += [report] if report else []
-    total = {key: sum(r[key] for r in reports) for key in (reports[0] if reports else ())}
-    if not reports or not (steps := total["hits"] + total["misses"]):
-        return None
-    return (
-        f"Teacher cache: {total['hits']:,} of {steps:,} steps read from it "
-        f"({100 * total['hits'] / steps:.0f} %), {total['bytes_written'] / 1e9:.2f} GB written, "
-        f"about {total['seconds_saved']:.0f} s of computing saved."
-    )
-
-
-def print_answer(params: Params) -> None:
-    """Print the study's answer, the paths of its figures and the use of the teacher cache."""
-    results = params.path("results")
-    print("\n" + (results / "summary" / "answer.md").read_text(encoding="utf-8"))
-    figures = sorted(str(path.relative_to(params.root)) for path in results.glob("*/*.svg"))
-    print("Tables and figures:", *figures, sep="\n  ")
-    if report := cache_report(params):
-        print(report)
 
 
 def jobs_from(words: list[str]) -> int | None:

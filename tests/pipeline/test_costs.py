@@ -207,7 +207,7 @@ def test_a_gpu_step_and_a_process_take_at_least_their_assumed_time(costs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--scale", "huge"], "--scale: 'huge' is not in params.yaml; choose one of smoke"),
+        (["--scale", "huge"], "scale: 'huge' is not a scale; choose one of smoke"),
         (["--accelerator", "TPU"], "--accelerator: invalid choice.*H200"),
         (["--mfu", "45"], "--mfu: 45.0 is out of range"),
         (["--devices", "0"], "--devices: 0 is out of range"),

@@ -1,4 +1,4 @@
-"""The site shows what the tables say, in any browser, on a phone, with no network."""
+"""The site shows what the results say, in any browser, on a phone, with no network."""
 
 import os
 import re
@@ -14,9 +14,7 @@ from conftest import ROOT, run
 
 from dwt.analysis.tables import TablesError
 from dwt.config.params import load_params
-from dwt.pipeline import pages, report
-from dwt.pipeline.notebooks import clean
-from dwt.pipeline.pages import Page
+from dwt.pipeline import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 browser_test = pytest.mark.skipif(
@@ -36,55 +34,22 @@ def study(root):
     return root
 
 
-def notebook_named(analysis):
-    (path,) = (ROOT / "notebooks").glob(f"*-{analysis}.ipynb")
-    return path.stem
-
-
-SUMMARY, QUALITY = notebook_named("summary"), notebook_named("teacher-quality")
-
-
-def committed_claims(scale):
-    file = ROOT / "results" / scale / "summary" / "claims.csv"
-    return pd.read_csv(file).set_index("claim")
-
-
-def minus(text):
-    return text.replace("-", "−")
-
-
-def leave_executed(root, name, scale, text, *, edit=""):
-    """Leave an executed notebook in which every code cell has printed a text."""
-    notebook = clean(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [nbformat.v4.new_output("stream", text=text)]
-    notebook.cells[-1].source += edit
-    path = root / "executed" / Page(name, scale).executed
-    path.parent.mkdir(exist_ok=True)
-    nbformat.write(notebook, path)
-    return path
-
-
-def study_with_summaries(root):
-    """A study whose summary notebooks need not be executed again."""
-    for scale in SCALES:
-        leave_executed(study(root) if scale == SCALES[0] else root, SUMMARY, scale, "same")
-    return root
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """Four notebook pages: three as the pipeline left them, one left with other cells."""
+    """The site of the committed results."""
     root = study(tmp_path_factory.mktemp("study"))
-    leave_executed(root, QUALITY, "laptop", "OF ANOTHER EDITION", edit="\n1 + 1")
-    leave_executed(root, QUALITY, "wiki-mini", "LEFT BY THE PIPELINE")
-    for scale in SCALES:
-        leave_executed(root, SUMMARY, scale, "LEFT BY THE PIPELINE")
-    before = {path: path.read_bytes() for path in (root / "results").rglob("*.*")}
-    report.build(load_params(root / "params.yaml"), only="summary|teacher-quality")
-    assert {path: path.read_bytes() for path in (root / "results").rglob("*.*")} == before
+    before = files_of(root / "results")
+    report.build(load_params(root / "params.yaml"))
+    assert files_of(root / "results") == before
     return root / "report"
+
+
+def pages_of(site):
+    return {path: path.read_text() for path in site.rglob("*.html")}
 
 
 class Anchors(HTMLParser):
@@ -103,52 +68,94 @@ class Anchors(HTMLParser):
 
 
 def test_every_link_leads_to_a_page_that_is_there_and_to_a_place_on_it(site):
-    found = {path.name: Anchors(path.read_text()) for path in site.glob("*.html")}
-    assert len(found) == 5
-    for name, page in found.items():
-        assert len(page.ids) == len({*page.ids}), name
+    found = {path.resolve(): Anchors(text) for path, text in pages_of(site).items()}
+    for path, page in found.items():
         for link in page.links:
-            if not link.startswith(("https:", "data:")):
-                file, _, anchor = link.partition("#")
-                assert (site / (file or name)).is_file(), (name, link)
-                assert not anchor or anchor in found[file or name].ids, (name, link)
+            if link.startswith(("https:", "data:", "mailto:")):
+                continue
+            file, _, anchor = link.partition("#")
+            target = (path.parent / file.partition("?")[0]).resolve() if file else path
+            assert target.is_file(), (path, link)
+            assert not anchor or anchor in found[target].ids, (path, link)
 
 
 def test_every_figure_says_what_it_shows_to_one_who_cannot_see_it(site):
-    images = [i for path in site.glob("*.html") for i in Anchors(path.read_text()).images]
-    assert images and all(len(image.get("alt", "")) > 8 for image in images)
+    images = [i for text in pages_of(site).values() for i in Anchors(text).images]
+    assert images and all(len(image.get("alt", "")) > 20 for image in images)
+    assert not [image["alt"] for image in images if ".png" in image["alt"]]
 
 
-def test_every_notebook_with_figures_has_a_page_in_order_of_the_numbers(tmp_path):
+def test_every_executed_notebook_has_a_page_under_its_number(site):
+    for scale in SCALES:
+        made = {path.stem[3:] for path in (site / scale).glob("[0-9]*.html")}
+        assert made == {p.stem for p in (ROOT / "results" / scale / "notebooks").glob("*.ipynb")}
+        assert {"teacher-quality", "summary"} <= made
+
+
+def test_the_first_page_has_the_four_answers_and_every_claim(site):
+    text = re.sub(r"<[^>]+>", "", (site / "index.html").read_text())
+    answers = (ROOT / "results" / "laptop" / "summary" / "questions.md").read_text()
+    for number in re.findall(r"[+−]\d\.\d{3}", answers):
+        assert number in text
+    for scale in SCALES:
+        claims = pd.read_csv(ROOT / "results" / scale / "summary" / "claims.csv")
+        for claim in claims.itertuples():
+            assert claim.statement in text
+            assert f"{claim.verdict}, {-claim.mean:+.3f}".replace("-", "−") in text
+
+
+def test_mathematics_is_mathml(site):
+    text = (site / "laptop" / "04-teacher-quality.html").read_text()
+    assert text.count("<math") == 1 and 'display="block"' in text
+    assert "$$" not in text and "mathjax" not in text.lower()
+
+
+def test_a_page_loads_nothing_from_elsewhere(site):
+    for path, text in pages_of(site).items():
+        assert not re.search(r"(src|srcset)=[\"']?(https?:)?//", text), path
+        assert not re.search(r"<link[^>]+href=[\"'](https?:)?//", text), path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", path.read_text()), path
+
+
+def test_the_same_results_give_the_same_pages(tmp_path):
+    twice = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        root = study(tmp_path / name)
+        shutil.rmtree(root / "results" / "wiki-mini")
+        report.build(load_params(root / "params.yaml"))
+        twice.append(
+            {p.relative_to(root): p.read_bytes() for p in (root / "report").rglob("*.html")}
+        )
+    assert twice[0] == twice[1]
+
+
+@pytest.mark.parametrize("file", ["claims.md", "answer.md"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(file, tmp_path):
+    root = study(tmp_path)
+    (root / "results" / "wiki-mini" / "summary" / file).unlink()
+    error = f"results/wiki-mini/summary/{file} is missing; run make study with `scale: wiki-mini`"
+    with pytest.raises(TablesError, match=re.escape(error)):
+        report.build(load_params(root / "params.yaml"))
+
+
+def test_a_study_without_results_is_told_what_is_missing(tmp_path):
+    shutil.copy2(ROOT / "params.yaml", tmp_path)
+    done = run(sys.executable, "-m", "dwt.pipeline.report", cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.match(r"results/laptop/tables/runs.csv is missing; run the study", done.stderr)
+
+
+def test_a_scale_that_has_not_run_is_left_out_named_and_its_old_pages_are_gone(tmp_path):
     root = study(tmp_path)
     params = load_params(root / "params.yaml")
-    shutil.copy(ROOT / "notebooks" / f"{SUMMARY}.ipynb", root / "notebooks" / "99-mine.ipynb")
-    assert "99-mine" not in [page.name for page in report.find_pages(params, ["laptop"])]
-    (root / "results" / "laptop" / "mine").mkdir()
-    (root / "results" / "laptop" / "mine" / "a.svg").write_text("<svg/>")
-    names = [page.name for page in report.find_pages(params, ["laptop"])]
-    assert names == sorted(names) and names[-1] == "99-mine"
-    assert {SUMMARY, QUALITY} <= {*names}
-    assert not [name for name in names if name.startswith(("01", "02", "03"))]
-
-
-def test_an_executed_notebook_is_shown_only_if_its_cells_are_the_notebooks(site):
-    assert "LEFT BY THE PIPELINE" in (site / f"{QUALITY}-wiki-mini.html").read_text()
-    fresh = (site / f"{QUALITY}-laptop.html").read_text()
-    assert "OF ANOTHER EDITION" not in fresh
-    assert fresh.count("data:image/png;base64,") >= 2
-
-
-def test_an_executed_notebook_older_than_its_tables_is_not_shown(tmp_path, monkeypatch):
-    root = study(tmp_path)
-    params, page = load_params(root / "params.yaml"), Page(SUMMARY, "laptop")
-    path = leave_executed(root, SUMMARY, "laptop", "HERE")
-    monkeypatch.setattr(pages.NotebookClient, "execute", lambda self: None)
-    shown = pages.executed(page, params, {"laptop": params})
-    assert shown.cells[-1].outputs[0].text == "HERE"
-    table = root / "results" / "laptop" / "tables" / "runs.csv"
-    os.utime(table, (path.stat().st_mtime + 1,) * 2)
-    assert pages.executed(page, params, {"laptop": params}).cells[-1].outputs == []
+    report.build(params)
+    shutil.rmtree(root / "results" / "wiki-mini")
+    report.build(params)
+    text = (root / "report" / "index.html").read_text()
+    assert "Scale wiki-mini is left out: results/wiki-mini/tables/runs.csv is missing" in text
+    assert not (root / "report" / "wiki-mini").exists()
 
 
 def test_the_text_of_a_figure_is_that_of_its_section_above_it():
@@ -162,85 +169,8 @@ def test_the_text_of_a_figure_is_that_of_its_section_above_it():
         nbformat.v4.new_markdown_cell("Below it."),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    assert pages.figure_text(notebook) == "A line for each arm. Dots are seeds"
-    assert pages.figure_text(nbformat.v4.new_notebook(cells=cells[:1])) == "The title"
-
-
-def test_mathematics_is_mathml(site):
-    text = (site / f"{QUALITY}-laptop.html").read_text()
-    assert text.count("<math") == 1 and 'display="block"' in text
-    assert "$$" not in text and "MathJax" not in text
-    inline = pages.markdown("as $a_h = 1$ and\n\\begin{matrix} a & b \\end{matrix}")
-    assert inline.count("<math") == 2 and "$" not in inline and "\\" not in inline
-
-
-def test_a_page_runs_no_script_and_loads_nothing_from_elsewhere(site):
-    for path in site.glob("*.html"):
-        text = path.read_text()
-        assert "<script" not in text
-        assert not re.search(r"(src|srcset)=[\"']?(https?:)?//", text)
-    assert "@import" not in (site / "style.css").read_text()
-    assert "url(" not in (site / "style.css").read_text()
-
-
-def test_the_answer_of_every_scale_is_shown(tmp_path):
-    root = study_with_summaries(tmp_path)
-    answer = root / "results" / "laptop" / "summary" / "answer.md"
-    answer.write_text("**A question**\n\nThis and no more.\n")
-    report.build(load_params(root / "params.yaml"), only="summary")
-    text = (root / "report" / "index.html").read_text()
-    assert "<p>This and no more.</p>" in text
-    titles = re.findall(r"<h3>(.*?)</h3>", text[: text.index('id="claims-title"')])
-    assert titles == ["Scale laptop", "Scale wiki-mini"]
-
-
-def test_the_same_tables_give_the_same_bytes(tmp_path):
-    root = study_with_summaries(tmp_path)
-    params, twice = load_params(root / "params.yaml"), []
-    for _ in range(2):
-        report.build(params, only="summary")
-        twice.append({p.name: p.read_bytes() for p in (root / "report").rglob("*.*")})
-    assert twice[0] == twice[1]
-
-
-@pytest.mark.parametrize("file", ["claims.csv", "answer.md"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(file, tmp_path):
-    root = study_with_summaries(tmp_path)
-    (root / "results" / "wiki-mini" / "summary" / file).unlink()
-    error = f"results/wiki-mini/summary/{file} is missing; run make study with `scale: wiki-mini`"
-    with pytest.raises(TablesError, match=re.escape(error)):
-        report.build(load_params(root / "params.yaml"), only="summary")
-
-
-def test_a_study_without_results_is_told_what_is_missing(tmp_path):
-    shutil.copy2(ROOT / "params.yaml", tmp_path)
-    done = run(sys.executable, "-m", "dwt.pipeline.report", cwd=tmp_path)
-    assert done.returncode == 1
-    assert re.match(r"results/laptop/tables/runs.csv is missing; run the study", done.stderr)
-
-
-def test_a_scale_that_has_not_run_is_left_out_and_named(tmp_path):
-    root = study_with_summaries(tmp_path)
-    shutil.rmtree(root / "results" / "wiki-mini")
-    report.build(load_params(root / "params.yaml"), only="summary")
-    text = (root / "report" / "index.html").read_text()
-    assert "Scale wiki-mini is left out: results/wiki-mini/tables/runs.csv is missing" in text
-    assert 'data-scale="wiki-mini"' not in text and 'data-scale="laptop"' in text
-
-
-def test_claims_of_one_seed_and_without_a_verdict_are_shown_without_an_interval(tmp_path):
-    root = study(tmp_path)
-    for path in root.rglob("claims.csv"):
-        single = {"low": None, "high": None, "n": 1, "verdict": None, "analysis": "factorial"}
-        pd.read_csv(path).assign(**single).to_csv(path, index=False)
-    params = load_params(root / "params.yaml")
-    shown = [Page("08-factorial", scale) for scale in SCALES]
-    (_, (row, _)), *_ = report.claims(params, SCALES, shown)
-    effect = minus(f"{committed_claims('laptop').loc['weak-helps', 'mean']:+.3f}")
-    assert (row["effect"], row["bounds"], row["verdict"]) == (effect, "", "none")
-    text = f"normal − scratch, held-out loss at step 600: {effect} nats, 1 seed;"
-    assert row["details"].startswith(text)
-    assert row["page"] == shown[0]
+    assert report.figure_text(notebook) == "A line for each arm. Dots are seeds"
+    assert report.figure_text(nbformat.v4.new_notebook(cells=cells[:1])) == "The title"
 
 
 @contextmanager
@@ -260,64 +190,21 @@ def test_every_page_is_whole_on_a_phone_with_no_network_and_no_errors(site):
         page.on("console", lambda text: faults.append(text.text) if text.type == "error" else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        for path in sorted(site.glob("*.html")):
+        for path in pages_of(site):
             page.goto(path.as_uri())
             broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
-            assert page.evaluate(broken) == 0, path.name
-            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+            assert page.evaluate(broken) == 0, path
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
     assert faults == []
     assert asked and all(url.startswith(("file://", "data:")) for url in asked)
 
 
 @browser_test
-def test_the_table_has_every_claim_of_every_scale_with_its_numbers(site):
-    with chromium(viewport=PHONE) as page:
-        page.goto((site / "index.html").as_uri())
-        shown = {
-            (row.get_attribute("data-claim"), row.get_attribute("data-scale")): [
-                " ".join(row.locator(cell).first.inner_text().split())
-                for cell in (".effect > span:last-child", ".verdict", ".number")
-            ]
-            for row in page.locator("#claims tbody tr").all()
-        }
-        statements = page.locator("#claims tbody th").all_inner_texts()
-    wanted = set()
-    for scale in ("laptop", "wiki-mini"):
-        for claim in committed_claims(scale).itertuples():
-            found = minus(f"{claim.mean:+.3f} ({claim.low:+.3f} to {claim.high:+.3f})")
-            text = shown[claim.Index, scale]
-            assert [found, claim.verdict, str(claim.n)] == text
-            assert claim.statement in statements
-            wanted.add((claim.Index, scale))
-    assert {*shown} == wanted
-    assert len(wanted) >= 12
-
-
-@browser_test
-@pytest.mark.parametrize("how", ["hover", "focus"])
-def test_an_interval_tells_its_values_when_pointed_at_and_when_focused(how, site):
-    with chromium(viewport=PHONE) as page:
-        page.goto((site / "index.html").as_uri())
-        row = page.locator("tr[data-claim=weak-helps][data-scale=laptop]")
-        details = row.locator(".details")
-        assert not details.is_visible()
-        getattr(row.locator(".interval"), how)()
-        assert details.is_visible()
-        claim = committed_claims("laptop").loc["weak-helps"]
-        bounds = f"{claim['low']:+.3f} to {claim['high']:+.3f}"
-        values = f"{claim['mean']:+.3f} nats (95 % interval {bounds}), {claim['n']} seeds"
-        assert minus(values) in details.inner_text()
-
-
-@browser_test
-def test_dark_and_light_are_those_that_the_reader_has_asked_for(site):
-    def papers(path):
-        page.goto(path.as_uri())
-        look = "getComputedStyle(document.body).backgroundColor"
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            yield page.evaluate(look)
-
-    with chromium(viewport=PHONE) as page:
-        for path in (site / "index.html", site / f"{QUALITY}-laptop.html"):
-            assert [*papers(path)] == ["rgb(255, 255, 255)", "rgb(21, 23, 26)"]
+def test_pages_can_be_read_without_scripts_in_the_light_or_dark_that_the_reader_asked_for(site):
+    look = "getComputedStyle(document.body).backgroundColor"
+    for scheme, dark in (("light", False), ("dark", True)):
+        with chromium(viewport=PHONE, java_script_enabled=False, color_scheme=scheme) as page:
+            page.goto((site / "index.html").as_uri())
+            assert page.get_by_role("table").first.is_visible()
+            shade = sum(map(int, re.findall(r"\d+", page.evaluate(look))[:3]))
+            assert (shade < 200) == dark

@@ -25,9 +25,14 @@ TRAINING = ("corpus", "standalone", "teachers", "student")
 NOTEBOOKS = {path.name.partition("-")[2]: path for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
+def command(stage):
+    """What a stage executes first."""
+    return stage["cmd"] if isinstance(stage["cmd"], str) else stage["cmd"][0]
+
+
 def cells(stage):
     """A stage's notebooks, by the file name that the stage calls them by."""
-    name = re.search(r"papermill build/notebooks/(\S+)", stage["cmd"])
+    name = re.search(r"papermill build/notebooks/(\S+)", command(stage))
     if name is None:
         return {}
     names = [name[1].replace("${item.analysis}", key) for key in PARAMS["analyses"]]
@@ -261,7 +266,7 @@ def parameters_of(notebook):
 
 def passed_by(stage):
     """(flag, name) of what a stage passes to its notebook."""
-    return re.findall(r" -([rpf]) (\w+)", stage["cmd"].partition("papermill")[2])
+    return re.findall(r" -([rpf]) (\w+)", command(stage).partition("papermill")[2])
 
 
 def test_every_parameter_passed_exists_in_the_notebook():
@@ -273,7 +278,7 @@ def test_every_parameter_passed_exists_in_the_notebook():
 def test_names_are_passed_as_text_and_seeds_as_integers():
     """`-p` reads a name such as 1e4 or false as a number or as text."""
     passed = {pair for stage in DVC.values() for pair in passed_by(stage)}
-    assert passed == {("r", "arm"), ("p", "seed")}
+    assert passed == {("r", "arm"), ("r", "scale"), ("p", "seed")}
 
 
 def test_no_training_stage_depends_on_plots_or_on_notebooks_as_saved():
