@@ -6,13 +6,12 @@ import pandas as pd
 
 from dwt.analysis import score_means
 from dwt.analysis.bootstrap import hierarchical
-from dwt.analysis.comparisons import losses, losses_at, step_at
+from dwt.analysis.comparisons import losses_at, step_at
 from dwt.analysis.compute import at_equal_flops
 from dwt.analysis.stats import Paired, difference, verdict
-from dwt.analysis.tables import table
+from dwt.analysis.tables import losses, table
 from dwt.config.schema import Claim, Params
 
-VERDICTS = "supported", "contradicted", "undecided"
 COLUMNS = ["claim", *Claim.model_fields, "step", *Paired.__dataclass_fields__, "verdict",
            "analysis"]  # fmt: skip
 
@@ -20,11 +19,8 @@ COLUMNS = ["claim", *Claim.model_fields, "step", *Paired.__dataclass_fields__, "
 def claims(params: Params) -> pd.DataFrame:
     """Every claim whose arms were run at this scale, over all seeds that both arms have.
 
-    Returns
-    -------
-    DataFrame
-        The claim's own keys, then `step`, the difference `arm - against` (mean, low, high, n,
-        differences, detectable, p, level), `verdict`, and the `analysis` that shows it.
+    The claim's own keys, then `step`, the difference `arm - against` (the fields of `Paired`),
+    `verdict`, and the `analysis` that shows it.
     """
     runs, curves, rows = table("runs", params), table("curves", params), []
     rivals = at_equal_flops(params, runs, "forward").dropna()
@@ -56,14 +52,18 @@ def claims_not_run(params: Params) -> list[str]:
 
 
 def analysis_of(params: Params, claim: Claim) -> str:
-    """The first analysis that compares both arms of a claim; "summary" if none does."""
+    """The first analysis that names both arms of a claim, else one of them beside the study's arms.
+
+    "summary" if there is none.
+    """
     if claim.measure == "equal_flops_loss":
         return "compute"
     arms = {claim.arm, claim.against}
-    for name, compared in params.analyses.items():
-        if name != "compute" and arms & {*compared} and arms <= {*compared, *params.names()}:
-            return name
-    return "summary"
+    named = {name: {*arms} for name, arms in params.analyses.items() if name != "compute"}
+    both = [name for name, compared in named.items() if arms <= compared]
+    one = [name for name, compared in named.items()
+           if arms & compared and arms <= compared.union(params.names())]  # fmt: skip
+    return [*both, *one, "summary"][0]
 
 
 def claims_in_scores(params: Params) -> pd.DataFrame:
@@ -71,29 +71,21 @@ def claims_in_scores(params: Params) -> pd.DataFrame:
 
     Without verdicts, since the rule of params.yaml is for losses; positive where `arm` is better.
     Intervals are those of `dwt.analysis.bootstrap.hierarchical`, over seeds and fine-tuning seeds;
-    tasks are fixed.
-
-    Returns
-    -------
-    DataFrame
-        claim, statement, paper, arm, against, measure, mean, low, high, n.
+    tasks are fixed. Columns claim, statement, paper, arm, against, measure, mean, low, high, n.
     """
-    scores = table("scores", params)
-    shown = score_means.headlines(scores).drop_duplicates(["task", "metric"])
-    rows_of = {score_means.GLUE_MEAN: score_means.glue_trials(scores),
-               score_means.BLIMP: scores[scores["task"] == score_means.BLIMP]}  # fmt: skip
     columns = ["claim", "statement", "paper", "arm", "against", "measure"]
     columns += ["mean", "low", "high", "n"]
-    rows = []
+    scores, rows = table("scores", params), []
+    rows_of = {score_means.GLUE_MEAN: score_means.glue_trials(scores),
+               score_means.BLIMP: scores[scores["task"] == score_means.BLIMP]}  # fmt: skip
+    shown = score_means.headlines(scores).drop_duplicates(["task", "metric"])
     for task, metric in shown.loc[shown["task"].isin([*rows_of]), ["task", "metric"]].values:
         by_arm = dict(list(rows_of[task].groupby("arm")))
         for name, claim in params.claims.items():
-            if claim.measure == "heldout_loss" and claim.at == 1 and (
-                {claim.arm, claim.against} <= by_arm.keys()
-            ):  # fmt: skip
+            final = claim.measure == "heldout_loss" and claim.at == 1
+            if final and {claim.arm, claim.against} <= by_arm.keys():
                 arms = by_arm[claim.arm], by_arm[claim.against]
                 estimate = hierarchical(*arms, level=params.verdict.level)
-                values = {"claim": name, **claim.model_dump(), **asdict(estimate)}
-                values["measure"] = f"{task} ({metric})"
-                rows.append({column: values[column] for column in columns})
+                measure = {"claim": name, "measure": f"{task} ({metric})"}
+                rows.append(claim.model_dump() | asdict(estimate) | measure)
     return pd.DataFrame(rows, columns=columns)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import ROW, crossing, interpolate, paired
-from dwt.analysis.tables import table
+from dwt.analysis.stats import as_table, crossing, interpolate, paired
+from dwt.analysis.tables import by_step, table
 from dwt.config.params import resolve
 from dwt.config.schema import Params
 from dwt.data.vocabulary import vocabulary_size
@@ -57,12 +57,8 @@ def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataF
     """Each student against the same shape without a teacher, trained for as many FLOPs.
 
     The rival's loss is interpolated between its budgets, each with a whole learning rate schedule,
-    linearly over log FLOPs; nan beyond the largest budget.
-
-    Returns
-    -------
-    DataFrame
-        arm, seed, flops, loss, rival, difference (loss - rival).
+    linearly over log FLOPs; nan beyond the largest budget. Columns arm, seed, flops, loss, rival,
+    difference (loss - rival).
     """
     budgets = no_teacher_runs(runs).sort_values("flops")
     flops, rows = training_flops(params, runs, reading), []
@@ -77,23 +73,19 @@ def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataF
 def gains_at_equal_flops(params: Params) -> pd.DataFrame:
     """The gain over the rival of `at_equal_flops` by all `READINGS`, for arms of the usual budget.
 
-    Returns
-    -------
-    DataFrame
-        arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
+    Columns arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
     """
-    runs, rows = table("runs", params), []
+    runs, usual, measured = table("runs", params), _of_usual_budget(params), {}
     for reading in READINGS:
         compared = at_equal_flops(params, runs, reading).dropna()
-        for arm in _of_usual_budget(params, compared["arm"].unique()):
-            of_arm = compared.loc[compared["arm"] == arm, "difference"]
-            estimate = -paired(of_arm, level=params.verdict.level)
-            rows.append([arm, reading, *estimate.row, str(estimate)])
-    return pd.DataFrame(rows, columns=["arm", "reading", *ROW, "estimate"])
+        for arm, rows in compared[compared["arm"].isin(usual)].groupby("arm", sort=False):
+            measured[arm, reading] = -paired(rows["difference"], level=params.verdict.level)
+    rows = as_table(measured.items(), "arm", "reading")
+    return rows.assign(estimate=[str(estimate) for estimate in measured.values()])
 
 
-def _of_usual_budget(params, arms):
-    return [arm for arm in arms if params.all_arms[arm].budget == 1]
+def _of_usual_budget(params):
+    return [name for name, arm in params.all_arms.items() if arm.budget == 1]
 
 
 def steps_to_reach(curves: pd.DataFrame, arm: str, *, against: str = "scratch") -> pd.Series:
@@ -102,49 +94,43 @@ def steps_to_reach(curves: pd.DataFrame, arm: str, *, against: str = "scratch") 
     The first such place, linear between evaluations; nan where there is none.
     """
     shares = {}
-    for seed, (curve, final) in _by_seed(curves, arm, against):
-        below = np.flatnonzero(curve <= final.iloc[-1])
-        until = curve.iloc[: below[0] + 1] if below.size else curve.iloc[:0]
-        step = crossing(until.index, until, np.full(len(until), final.iloc[-1] + 1e-12))
-        shares[seed] = step / final.index[-1]
+    for seed, until, end in _until_reached(curves, arm, against):
+        step = crossing(until.index, until, np.full(len(until), end.iloc[0] + 1e-12))
+        shares[seed] = step / end.index[0]
     return pd.Series(shares, dtype=float).rename_axis("seed")
 
 
 def overtaking(curves: pd.DataFrame, arm: str, teacher: str) -> pd.Series:
     """Per seed, the first evaluated step at which a student is no worse than its teacher ends."""
-    steps = {}
-    for seed, (curve, final) in _by_seed(curves, arm, teacher):
-        there = curve.index[curve <= final.iloc[-1]]
-        steps[seed] = float(there[0]) if len(there) else math.nan
+    reached = _until_reached(curves, arm, teacher)
+    steps = {seed: max(until.index, default=math.nan) for seed, until, _ in reached}
     return pd.Series(steps, dtype=float).rename_axis("seed")
 
 
-def _by_seed(curves, *arms):
-    """(seed, held-out curves by step of each arm), over the seeds that all of them have."""
-    evaluated = curves[curves["arm"].isin(arms)].dropna(subset=["heldout_loss"])
-    evaluated = evaluated.set_index(["arm", "seed", "step"])["heldout_loss"].sort_index()
-    by_arm = [evaluated.loc[arm] for arm in arms]
-    seeds = [{*curve.index.unique("seed")} for curve in by_arm]
-    for seed in sorted(set.intersection(*seeds)):
-        yield seed, [curve.loc[seed] for curve in by_arm]
+def _until_reached(curves, arm, against):
+    """Per seed of both, `arm`'s curve until it is as low as `against` ends, and that end.
+
+    Held-out losses by step; the curve is empty where it never gets there.
+    """
+    for seed, both in by_step(curves, [arm, against]).groupby("seed"):
+        curve, other = (both[name].droplevel("seed").dropna() for name in (arm, against))
+        if len(curve) and len(other):
+            below = np.flatnonzero(curve <= other.iloc[-1])
+            yield seed, curve.iloc[: below[0] + 1 if below.size else 0], other.tail(1)
 
 
 def time_to_loss(params: Params) -> pd.DataFrame:
     """`steps_to_reach` of every arm of the usual budget.
 
-    Returns
-    -------
-    DataFrame
-        arm, share (of the steps; mean over seeds, nan unless all reach it), low, high, reached,
-        seeds.
+    Columns arm, share (of the steps; mean over seeds, nan unless all reach it), low, high, reached,
+    seeds.
     """
     curves, rows = table("curves", params), []
-    for arm in _of_usual_budget(params, params.all_arms):
+    for arm in _of_usual_budget(params):
         if (curves["arm"] == arm).any():
             shares = steps_to_reach(curves, arm)
-            estimate = paired(shares, level=params.verdict.level)
-            reached = shares.notna().sum()
-            rows.append([arm, estimate.mean, estimate.low, estimate.high, reached, len(shares)])
+            mean = paired(shares, level=params.verdict.level)
+            rows.append([arm, mean.mean, mean.low, mean.high, shares.notna().sum(), mean.n])
     return pd.DataFrame(rows, columns=["arm", "share", "low", "high", "reached", "seeds"])
 
 

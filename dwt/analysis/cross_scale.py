@@ -7,8 +7,9 @@ import pandas as pd
 
 from dwt.analysis.claims import claims, claims_in_scores
 from dwt.analysis.factor_plots import NO_SCALE
-from dwt.analysis.stats import signed
+from dwt.analysis.stats import flipped, signed
 from dwt.analysis.tables import TablesError, table
+from dwt.analysis.wording import markdown_table
 from dwt.config.schema import Params
 
 COLUMNS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "low", "high", "n",
@@ -18,12 +19,8 @@ COLUMNS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "l
 def finished(params: Params) -> tuple[dict[str, Params], dict[str, str]]:
     """The scales of `compare` that have results, and the reason why the others are left out.
 
-    Returns
-    -------
-    dict of str to Params
-        By scale: the parameters at that scale, with those of the declared seeds that it has run.
-    dict of str to str
-        By scale: what is missing.
+    By scale: the parameters there, with those of the declared seeds that it has run; what is
+    missing.
     """
     there, missing = {}, {}
     for name in params.compare:
@@ -61,36 +58,25 @@ def claims_by_scale(studies: dict[str, Params]) -> pd.DataFrame:
 
 
 def as_markdown(compared: pd.DataFrame) -> str:
-    """One row per claim, one column per scale: verdict and gain with its interval.
+    """`claims_by_scale` with a row per claim and a column per scale: verdict and gain.
 
-    Parameters
-    ----------
-    compared : DataFrame
-        From `claims_by_scale`. Rows without a verdict (by scores) make a second table.
+    Rows without a verdict (by scores) make a second table.
     """
     if compared.empty:
         return f"{NO_SCALE}\n"
     judged, scored = compared[compared["verdict"].notna()], compared[compared["verdict"].isna()]
-    text = _table(judged, "gain in nats per masked token", judged["statement"])
+    verdicts = judged["verdict"] + ", "
+    text = _table(flipped(judged), "gain in nats per masked token", judged["statement"], verdicts)
     if len(scored):
-        measures = scored["measure"].str.partition(" (")[0]
-        text += "\n" + _table(scored, "gain in score", scored["statement"] + ", by " + measures)
+        labels = scored["statement"] + ", by " + scored["measure"].str.partition(" (")[0]
+        text += "\n" + _table(scored, "gain in score", labels, "")
     return text
 
 
-def _table(rows, unit, labels):
-    grid = rows.assign(label=labels, cell=[_cell(row) for row in rows.itertuples()])
-    scales = [*rows["scale"].unique()]
-    lines = [f"| claim ({unit}) | {' | '.join(scales)} |", "|---" * (len(scales) + 1) + "|"]
-    for name, of_claim in grid.groupby("label", sort=False):
-        at = of_claim.set_index("scale")["cell"]
-        lines.append(f"| {name} | {' | '.join(at.get(scale, 'not run') for scale in scales)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(row):
-    """Verdict and gain: lower losses and higher scores are gains."""
-    scored = pd.isna(row.verdict)
-    mean, low, high = (row.mean, row.low, row.high) if scored else (-row.mean, -row.high, -row.low)
-    bounds = f" ({signed(low)} to {signed(high)})" if pd.notna(low) else ""
-    return f"{'' if scored else row.verdict + ', '}{signed(mean)}{bounds}"
+def _table(gains, unit, labels, verdicts):
+    spread = [f" ({signed(row.low)} to {signed(row.high)})" if pd.notna(row.low) else ""
+              for row in gains.itertuples()]  # fmt: skip
+    gains = gains.assign(label=labels, cell=verdicts + gains["mean"].map(signed) + spread)
+    by = dict(index="label", columns="scale", values="cell")
+    grid = gains.pivot_table(**by, aggfunc="first", sort=False).fillna("not run").reset_index()
+    return markdown_table([f"claim ({unit})", *grid.columns[1:]], grid.to_numpy()) + "\n"

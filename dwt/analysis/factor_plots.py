@@ -7,8 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dwt.analysis.claims import VERDICTS
-from dwt.analysis.comparisons import losses
 from dwt.analysis.curve_plots import lead
 from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
@@ -22,8 +20,8 @@ from dwt.analysis.plot_style import (
     sample,
     styles,
 )
-from dwt.analysis.stats import signed
-from dwt.analysis.tables import table
+from dwt.analysis.stats import VERDICTS, short, signed
+from dwt.analysis.tables import losses, table
 from dwt.analysis.teacher_gap import gap_points
 from dwt.analysis.wording import count_verdicts, direction
 from dwt.config.schema import Params
@@ -47,29 +45,23 @@ def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float
         axis.text(0.5, pair.mean().mean(), signed(effect.mean), ha="center", va="center",
                   bbox=LABEL_BOX)  # fmt: skip
         for x, arm in enumerate(pair):
-            mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
+            mean_and_seeds(axis, x, pair[arm], look[arm], level)
             where = {"color": ink(look[arm].color), **beside("left" if x else "right")}
             axis.annotate(textwrap.fill(arm, 9), (x, pair[arm].mean()), **where)
     axis.set(xticks=[0, 1], xticklabels=["hard loss\nonly", "with the\nsoft loss"], ylabel=LOSS)
     axis.set_xlim(-1.7, 1.9)
-    verbs = dict(better="helps", worse="hurts", unclear="does not clearly change")
-    numbers = f"at the lines: gain of the soft loss; interaction {result.interaction.brief} "
+    verbs = "helps", "hurts", "does not clearly change"
     headline(
         axis,
-        f"The soft loss {direction(result.random, **verbs)} a random start, "
-        f"{direction(result.remapped, **verbs)} a remapped one",
-        numbers + sample(result.interaction.n, level),
+        f"The soft loss {direction(result.random, verbs)} a random start, "
+        f"{direction(result.remapped, verbs)} a remapped one",
+        f"at the lines: gain of the soft loss; interaction {short(result.interaction)} "
+        f"{sample(result.interaction.n, level)}",
     )
 
 
 def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
-    """Loss against the schedule of the soft weight, from either start, a panel per teacher.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `dwt.analysis.factorial.factorial_table`.
-    """
+    """`factorial_table`: loss against the schedule of the soft weight, a panel per teacher."""
     look = dict(zip(("random", "remapped"), styles(["normal", "remapped"]).values(), strict=True))
     for axis, (teacher, cells) in zip(axes, rows.groupby("teacher", sort=False), strict=True):
         order = [weight for weight in WEIGHTS if weight in {*cells["weight"]}]
@@ -78,8 +70,7 @@ def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
             wide = of_start.pivot(index="seed", columns="weight", values="heldout_loss")[order]
             axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
             for x, weight in enumerate(order):
-                seeds = wide[weight].dropna()
-                mean_and_seeds(axis, pd.Series(float(x), seeds.index), seeds, style, level)
+                mean_and_seeds(axis, x, wide[weight].dropna(), style, level)
             beyond = 9 if start == "random" else -14
             axis.annotate(start, (0, wide.mean().iloc[0]), (8, beyond), color=style.color,
                           textcoords="offset points")  # fmt: skip
@@ -127,13 +118,7 @@ def three_factors(params: Params, axes) -> None:
 
 
 def scales(studies: dict[str, Params], figure: Figure) -> None:
-    """`three_factors` of several scales, one row each, its name at the left.
-
-    Parameters
-    ----------
-    studies : dict of str to Params
-        By scale, from `dwt.analysis.cross_scale.finished`.
-    """
+    """`three_factors` of the scales of `cross_scale.finished`, a row each, its name at the left."""
     if not studies:
         figure.text(0.5, 0.5, NO_SCALE, ha="center")
         return

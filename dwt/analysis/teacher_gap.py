@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import ROW, BreakEven, Paired, break_even, paired
+from dwt.analysis.stats import BreakEven, Paired, as_table, break_even, paired
 from dwt.analysis.tables import table
 from dwt.config.schema import Params
 
@@ -27,21 +27,12 @@ class GapLine:
 
 
 def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
-    """Gap and gain of each student and seed.
+    """Gap and gain of each student and seed that has a trained teacher and the soft loss.
 
-    Parameters
-    ----------
-    params : Params
-    arms : list of str, optional
-        Those without a trained teacher or without the soft loss are skipped. By default, the study
-        and the arms of the analysis "gap" that have a constant soft weight of 1.
-
-    Returns
-    -------
-    DataFrame
-        arm, seed, teacher, layers (of the teacher), start (random or remapped), route (one of
-        `ROUTES`), gap (the teacher's loss minus the student's without the soft loss, from the same
-        start in as many steps), gain (the loss without the soft loss minus the loss with it).
+    By default of the study and of the arms of the analysis "gap" that have a constant soft weight
+    of 1. Columns arm, seed, teacher, layers (of the teacher), start (random or remapped), route
+    (one of `ROUTES`), gap (the teacher's loss minus the student's without the soft loss, from the
+    same start in as many steps), gain (the loss without the soft loss minus the loss with it).
     """
     usual = [name for name in (*params.arms, *params.analyses["gap"])
              if name in params.all_arms and params.all_arms[name].soft_weight == 1]  # fmt: skip
@@ -68,17 +59,9 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
 
 
 def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
-    """The line through all routes, over the seeds that every arm has.
+    """The line through `gap_points` of one start, over the seeds that every arm has.
 
-    Parameters
-    ----------
-    points : DataFrame
-        From `gap_points`, of one start.
-
-    Returns
-    -------
-    GapLine or None
-        None with fewer than `FEWEST_ARMS` arms.
+    None with fewer than `FEWEST_ARMS` arms.
     """
     wide = points.pivot(index="seed", columns="arm", values=["gap", "gain"]).dropna()
     gap, gain = wide["gap"], wide["gain"]
@@ -97,8 +80,8 @@ def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
 
 def gap_table(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Mean gap and gain of each arm of `gap_points`, the gain with its interval."""
-    rows = []
+    measured = []
     for arm, seeds in points.groupby("arm", sort=False):
-        about = seeds.iloc[0][["start", "route", "teacher"]]
-        rows.append([arm, *about, seeds["gap"].mean(), *paired(seeds["gain"], level=level).row])
-    return pd.DataFrame(rows, columns=["arm", "start", "route", "teacher", "gap", *ROW])
+        key = arm, *seeds.iloc[0][["start", "route", "teacher"]], seeds["gap"].mean()
+        measured.append((key, paired(seeds["gain"], level=level)))
+    return as_table(measured, "arm", "start", "route", "teacher", "gap")

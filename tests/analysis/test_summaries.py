@@ -94,7 +94,7 @@ def test_gains_where_a_teacher_is_right_and_wrong_are_weighted_by_tokens():
     ("gain", "word"), [([0.2, 0.21], "ahead"), ([-0.2, -0.21], "behind"), ([-0.2, 0.21], "open")]
 )
 def test_words_follow_the_interval_not_the_mean(gain, word):
-    assert wording.direction(paired(gain), better="ahead", worse="behind", unclear="open") == word
+    assert wording.direction(paired(gain), ("ahead", "behind", "open")) == word
 
 
 @pytest.mark.parametrize(
