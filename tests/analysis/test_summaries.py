@@ -6,14 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from made_up import study
+from made_up import study, write_tables
 from test_plots import tokens
 
-from dwt.analysis import wording
+from dwt.analysis import cross_scale, wording
 from dwt.analysis.claims import claims
 from dwt.analysis.comparisons import differences
 from dwt.analysis.stats import paired
-from dwt.analysis.summaries import describe, describe_study, gains_by_side, is_run, save_answer
+from dwt.analysis.summaries import (
+    FACTORS,
+    describe,
+    describe_size,
+    describe_study,
+    gains_by_side,
+    is_run,
+    save_answer,
+)
 from dwt.analysis.tables import save, tokens_file
 from dwt.analysis.teacher_gap import gap_line, gap_points
 from dwt.config.params import load_params
@@ -57,6 +65,39 @@ def test_the_study_in_one_sentence_per_factor_with_all_claims(params, small):
     assert f"- {len(params.claims)} claims: " in text and "not run" not in text
     assert f"- 11 claims: {wording.count_verdicts(claims(small))}" in describe_study(small)
     assert describe_study(small).endswith(f"{len(small.claims) - 11} more were not run.\n")
+
+
+def test_one_seed_has_no_intervals_in_any_answer(tmp_path):
+    params = load_params(ROOT / "params.yaml").model_copy(update={"root": tmp_path, "seeds": [1]})
+    params = params.model_copy(
+        update={"extended": params.extended.model_copy(update={"seeds": []})}
+    )
+    write_tables(params)
+    save(tokens().query("seed == 1"), tokens_file(params))
+    judged = claims(params)
+    texts = [describe(params, name) for name in ANALYSES] + [describe_study(params)]
+    texts += [describe_size(params), wording.claims_table(judged)]
+    texts.append(cross_scale.as_markdown(cross_scale.claims_by_scale({"one": params})))
+    for name in FACTORS:
+        measured = differences(params, name)
+        texts.append(wording.describe_losses(measured, "out-of-domain loss"))
+        texts.append(wording.describe_equal_flops(measured, params.analyses[name]))
+    assert {*judged["n"]} == {1}
+    for text in texts:
+        assert "nan" not in text and " [" not in text and "1 seeds" not in text, text
+
+
+def test_an_arm_of_a_factor_that_was_not_run_is_named_and_left_out_of_its_table(small):
+    arms = small.analyses["loss-weight"]
+    analyses = small.analyses | {"loss-weight": [*arms, "4-to-0"]}
+    params = small.model_copy(update={"analyses": analyses})
+    missing = "Not run at scale laptop: `4-to-0`"
+    assert describe(params, "loss-weight").startswith(missing)
+    assert f"- loss weight: {missing}" in describe_study(params)
+    measured = differences(params, "loss-weight")
+    assert {*measured["arm"]} == {*arms[1:]} and len(measured) == len(
+        differences(small, "loss-weight")
+    )
 
 
 def test_an_answer_is_written_into_the_folder_of_its_analysis(small):
