@@ -14,6 +14,7 @@ from scipy import stats
 from dwt.analysis.stats import Paired, paired
 
 UNITS = ["seed", "task", "finetune_seed"]
+UNIT = "seed {}, task {}, fine-tuning seed {}"
 
 
 def hierarchical(scores: pd.DataFrame, reference: pd.DataFrame, *, level: float = 0.95) -> Paired:
@@ -26,7 +27,7 @@ def hierarchical(scores: pd.DataFrame, reference: pd.DataFrame, *, level: float 
     """
     values, other = _column(scores, "scores"), _column(reference, "reference")
     if unpaired := {*values.index} ^ {*other.index}:
-        raise ValueError(f"only one arm has {_words(min(unpaired, key=str))}")
+        raise ValueError(f"only one arm has {UNIT.format(*min(unpaired, key=str))}")
     lists = (values - other[values.index]).groupby(level=[0, 1]).agg(list)
     lists = lists.unstack("task")  # [seeds, tasks]
     if absent := [*lists.isna().stack().loc[lambda empty: empty].index]:
@@ -45,12 +46,8 @@ def _column(table, name):
     column = table.set_index(UNITS)["score"].astype(float)
     for wrong, fault in ((column.isna(), "missing"), (column.index.duplicated(), "duplicated")):
         if wrong.any():
-            raise ValueError(f"{name}: a score is {fault}: {_words(column.index[wrong][0])}")
+            raise ValueError(f"{name}: a score is {fault}: {UNIT.format(*column.index[wrong][0])}")
     return column
-
-
-def _words(unit):
-    return "seed {}, task {}, fine-tuning seed {}".format(*unit)
 
 
 def resampled(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import as_table, crossing, interpolate, paired
+from dwt.analysis.stats import as_table, crossing, paired
 from dwt.analysis.tables import by_step, table
 from dwt.config.params import resolve
 from dwt.config.schema import Params
@@ -36,9 +36,9 @@ def training_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.Serie
         return flops + total["teacher_flops"] * total.index.map(lambda key: share[key[0]])
     flops += total["teacher_flops"]
     if reading == "training":
-        for (arm, seed), teacher in total["teacher"].items():
-            if (teacher, seed) in total.index:
-                flops[arm, seed] += total.loc[(teacher, seed), "student_flops"]
+        teachers = [total["teacher"], total.index.get_level_values("seed")]
+        trained = total["student_flops"].reindex(pd.MultiIndex.from_arrays(teachers))
+        flops += trained.fillna(0).to_numpy()
     return flops
 
 
@@ -65,7 +65,8 @@ def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataF
     for run in runs[runs["kind"] == "student"].itertuples():
         rivals = budgets[budgets["seed"] == run.seed]
         cost = flops[run.arm, run.seed]
-        rival = interpolate(np.log(rivals["flops"]), rivals["loss"], math.log(cost))
+        known = np.log(rivals["flops"]), rivals["loss"]
+        rival = np.interp(math.log(cost), *known, left=math.nan, right=math.nan)
         rows.append([run.arm, run.seed, cost, run.heldout_loss, rival, run.heldout_loss - rival])
     return pd.DataFrame(rows, columns=["arm", "seed", "flops", "loss", "rival", "difference"])
 
@@ -88,47 +89,33 @@ def _of_usual_budget(params):
     return [name for name, arm in params.all_arms.items() if arm.budget == 1]
 
 
-def steps_to_reach(curves: pd.DataFrame, arm: str, *, against: str = "scratch") -> pd.Series:
-    """Per seed, the share of `against`'s steps after which `arm` has its final held-out loss.
+def reached(curves: pd.DataFrame, arm: str, against: str) -> pd.DataFrame:
+    """When the held-out loss of `arm` is as low as that of `against` ends, by seed; nan if never.
 
-    The first such place, linear between evaluations; nan where there is none.
+    Columns step (the first such evaluation) and share (of the steps of `against`, linear between
+    evaluations).
     """
-    shares = {}
-    for seed, until, end in _until_reached(curves, arm, against):
-        step = crossing(until.index, until, np.full(len(until), end.iloc[0] + 1e-12))
-        shares[seed] = step / end.index[0]
-    return pd.Series(shares, dtype=float).rename_axis("seed")
-
-
-def overtaking(curves: pd.DataFrame, arm: str, teacher: str) -> pd.Series:
-    """Per seed, the first evaluated step at which a student is no worse than its teacher ends."""
-    reached = _until_reached(curves, arm, teacher)
-    steps = {seed: max(until.index, default=math.nan) for seed, until, _ in reached}
-    return pd.Series(steps, dtype=float).rename_axis("seed")
-
-
-def _until_reached(curves, arm, against):
-    """Per seed of both, `arm`'s curve until it is as low as `against` ends, and that end.
-
-    Held-out losses by step; the curve is empty where it never gets there.
-    """
+    rows = {}
     for seed, both in by_step(curves, [arm, against]).groupby("seed"):
         curve, other = (both[name].droplevel("seed").dropna() for name in (arm, against))
         if len(curve) and len(other):
-            below = np.flatnonzero(curve <= other.iloc[-1])
-            yield seed, curve.iloc[: below[0] + 1 if below.size else 0], other.tail(1)
+            end, below = other.iloc[-1], np.flatnonzero(curve <= other.iloc[-1])
+            until = curve.iloc[: below[0] + 1 if below.size else 0]
+            share = crossing(until.index, until, end + 1e-12) / other.index[-1]
+            rows[seed] = {"step": max(until.index, default=math.nan), "share": share}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("seed")
 
 
 def time_to_loss(params: Params) -> pd.DataFrame:
-    """`steps_to_reach` of every arm of the usual budget.
+    """How soon every arm of the usual budget has the final loss of the student without a teacher.
 
-    Columns arm, share (of the steps; mean over seeds, nan unless all reach it), low, high, reached,
-    seeds.
+    Columns arm, share (of its steps; mean over seeds, nan unless all reach it), low, high, reached
+    (seeds that do), seeds.
     """
     curves, rows = table("curves", params), []
     for arm in _of_usual_budget(params):
         if (curves["arm"] == arm).any():
-            shares = steps_to_reach(curves, arm)
+            shares = reached(curves, arm, "scratch")["share"]
             mean = paired(shares, level=params.verdict.level)
             rows.append([arm, mean.mean, mean.low, mean.high, shares.notna().sum(), mean.n])
     return pd.DataFrame(rows, columns=["arm", "share", "low", "high", "reached", "seeds"])
@@ -141,10 +128,13 @@ def adaptive_arms(params: Params) -> list[str]:
 
 
 def overtaking_steps(params: Params) -> pd.DataFrame:
-    """`overtaking` of every student of the weak teacher: arm, then a column per seed."""
+    """First evaluated step at which every student of the weak teacher is as good as that ends.
+
+    Columns arm, then one per seed.
+    """
     curves, rows = table("curves", params), {}
     for name, arm in params.all_arms.items():
         teaches = arm.teacher == "weak-teacher" and arm.soft_weight != 0 and arm.context is None
         if teaches and (curves["arm"] == name).any():
-            rows[name] = overtaking(curves, name, arm.teacher)
+            rows[name] = reached(curves, name, arm.teacher)["step"]
     return pd.DataFrame(rows).T.rename_axis("arm").rename(columns="seed {}".format).reset_index()

@@ -66,9 +66,8 @@ def weights_over_training(curves: pd.DataFrame, arms, axis: Axes) -> None:
     """The soft weight at each logged step of every seed, as an adaptive schedule set it."""
     look = styles(["normal", *arms])
     for arm in arms:
-        for _, seed in curves[curves["arm"] == arm].dropna(subset=["soft_weight"]).groupby("seed"):
-            axis.plot(seed["step"], seed["soft_weight"], color=look[arm].color,
-                      ls=look[arm].linestyle, lw=1)  # fmt: skip
+        seeds = by_step(curves, [arm], "soft_weight")[arm].unstack("seed")
+        axis.plot(seeds.index, seeds, color=look[arm].color, ls=look[arm].linestyle, lw=1)
         axis.plot([], [], color=look[arm].color, ls=look[arm].linestyle, label=arm)
     axis.legend(frameon=False)
     axis.set_ylabel("weight of the soft loss")

@@ -35,7 +35,7 @@ def two_by_two(runs: pd.DataFrame, arms: list[str], *, level: float = 0.95) -> T
     if len(corners) < 4 or len(rows) != 4:
         raise TablesError(
             "analyses.parameter-remapping: needs four arms, remapped or not times with or without "
-            f"the soft loss; found {', '.join(rows['arm'])} (params.yaml)"
+            f"the soft loss; found {', '.join(rows['arm'])} of {', '.join(arms)} (params.yaml)"
         )
     loss = losses(runs[runs["arm"].isin(arms)])
     random, remapped = (
@@ -53,8 +53,7 @@ def interaction(loss, both, first, second, neither, *, level: float = 0.95) -> P
     All four are columns of `loss`, [seeds, cells].
     """
     cells = loss[[both, first, second, neither]].dropna()
-    gains = (cells[first] - cells[both], cells[neither] - cells[second])
-    return paired(gains[0] - gains[1], level=level)
+    return paired(cells[first] - cells[both] - (cells[neither] - cells[second]), level=level)
 
 
 def weight_label(weight: float | dict) -> str:
@@ -70,24 +69,16 @@ def factorial_table(params: Params) -> pd.DataFrame:
     Of the teachers whose students start both at random and remapped. The random start without the
     soft loss is `scratch`, whichever the teacher.
     """
-    runs = table("runs", params).set_index("arm")
     names = (*params.arms, *params.analyses["factorial"])
     students = [resolve(name, params.seeds[0], params) for name in names]
-    frames = []
-    for teacher in dict.fromkeys(run.teacher for run in students):
-        cells = {(NO_KD, "random"): "scratch"}
-        for run in students:
-            if run.teacher == teacher:
-                start = "remapped" if run.remap else "random"
-                cells[weight_label(run.soft_weight), start] = run.arm
-        if len({start for _, start in cells}) == 2:
-            frames += [
-                runs.loc[[arm], ["seed", "heldout_loss"]].reset_index()
-                .assign(teacher=teacher, weight=weight, start=start)
-                for (weight, start), arm in cells.items()
-            ]  # fmt: skip
-    columns = ["teacher", "weight", "start", "arm", "seed", "heldout_loss"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    teachers = dict.fromkeys(run.teacher for run in students)
+    rows = [(teacher, NO_KD, "random", "scratch") for teacher in teachers]
+    for run in students:
+        start = "remapped" if run.remap else "random"
+        rows.append((run.teacher, weight_label(run.soft_weight), start, run.arm))
+    cells = pd.DataFrame(rows, columns=["teacher", "weight", "start", "arm"])
+    cells = cells[cells.groupby("teacher")["start"].transform("nunique") == 2]
+    return cells.merge(table("runs", params)[["arm", "seed", "heldout_loss"]], on="arm")
 
 
 def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -104,9 +95,9 @@ def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         complete = loss.dropna().T
         by_weight, by_start = (complete.groupby(key).mean().T for key in ("weight", "start"))
         weights = [weight for weight in by_weight if weight != NO_KD]
-        pairs = {f"{weight} (random)": [(weight, "random"), (NO_KD, "random")]
-                 for weight in weights}  # fmt: skip
-        pairs[f"remapped ({NO_KD})"] = [(NO_KD, "remapped"), (NO_KD, "random")]
+        base = NO_KD, "random"
+        pairs = {f"{weight} (random)": [(weight, "random"), base] for weight in weights}
+        pairs[f"remapped ({NO_KD})"] = [(NO_KD, "remapped"), base]
         terms = {term: gain(loss, *pair, level=level) for term, pair in pairs.items()}
         terms |= {weight: gain(by_weight, weight, NO_KD, level=level) for weight in weights}
         terms["remapped"] = gain(by_start, "remapped", "random", level=level)

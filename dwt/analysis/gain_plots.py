@@ -7,15 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from dwt.analysis.plot_style import (
-    LOSS,
-    beside,
-    headline,
-    mean_and_seeds,
-    named_marks,
-    sample,
-    styles,
-)
+from dwt.analysis.plot_style import LOSS, beside, headline, named_marks, sample, seed_marks, styles
 from dwt.analysis.stats import paired, short
 from dwt.analysis.summaries import gains_by_side
 from dwt.analysis.teacher_gap import ROUTES, gap_line
@@ -24,7 +16,7 @@ from dwt.analysis.wording import SIDES, describe_gap, direction
 ROUTE_STYLES = dict(zip(ROUTES, styles(["scratch", "normal", "very-weak"]).values(), strict=True))
 
 
-def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
+def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     """Gain of the soft loss against the teacher's gap, with the fitted line and its zero.
 
     `points` are those of `gap_points` from one start. With several routes to the gap, the marker
@@ -61,9 +53,7 @@ def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level: float = 0.95) -
     headline(axis, finding, numbers, label="gap: teacher's loss − student's without it (nats)")
 
 
-def gain_bars(
-    table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", level: float = 0.95
-) -> None:
+def gain_bars(table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", level=0.95) -> None:
     """A mean and interval per row of `dwt.analysis.comparisons.gains`, best first."""
     table = table.sort_values("mean", ascending=False, kind="stable")
     axis.axvline(0, color="0.4", lw=0.8)
@@ -82,7 +72,7 @@ def gain_bars(
              label=f"gain over {against}, nats {sample(table['n'], level)}")  # fmt: skip
 
 
-def setting_grid(table: pd.DataFrame, axes, *, level: float = 0.95) -> None:
+def setting_grid(table: pd.DataFrame, axes, *, level=0.95) -> None:
     """`poor_teachers`: gain over (soft weight, temperature), a panel per teacher."""
     limit = table["mean"].abs().max()
     for axis, (teacher, rows) in zip(axes, table.groupby("teacher", sort=False), strict=True):
@@ -105,7 +95,7 @@ def setting_grid(table: pd.DataFrame, axes, *, level: float = 0.95) -> None:
 
 
 def loss_against_flops(
-    compared: pd.DataFrame, budgets: pd.DataFrame, arms, axis: Axes, *, level: float = 0.95
+    compared: pd.DataFrame, budgets: pd.DataFrame, arms, axis: Axes, *, level=0.95
 ) -> None:
     """Losses against training FLOPs: the student without a teacher as a line, arms as marks.
 
@@ -115,7 +105,7 @@ def loss_against_flops(
     mean = budgets.groupby("arm")[["flops", "loss"]].mean().sort_values("flops")
     axis.plot(mean["flops"], mean["loss"], color=look["scratch"].color, zorder=1)
     for _, seeds in budgets.groupby("arm", sort=False):
-        mean_and_seeds(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
+        seed_marks(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
     axis.annotate("no teacher", (mean["flops"].iloc[-1], mean["loss"].iloc[-1]), **beside("left"))
     known = compared[compared["arm"].isin(arms)].dropna()
     named_marks(axis, known, "flops", "loss", look, level, ascending=False)
@@ -131,7 +121,7 @@ def loss_against_flops(
     headline(axis, finding, f"gains: {numbers} {seeds}", label="training FLOPs")
 
 
-def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
+def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     """Gain by frequency band, apart where the teacher's first guess is right and where wrong.
 
     `tokens` are the rows of one arm of `dwt.analysis.tables.token_losses`.
@@ -144,7 +134,7 @@ def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> N
         style = styles([arm])[arm]
         for x, band in enumerate(bands):
             shown = (tokens["band"] == band) & (tokens["teacher_right"] == right)
-            mean_and_seeds(axis, x + shift, tokens.loc[shown, "gain"], style, level)
+            seed_marks(axis, x + shift, tokens.loc[shown, "gain"], style, level)
         words = "teacher right" if right else "teacher wrong"
         axis.plot([], [], style.marker, color=style.color, label=words)
     axis.legend(frameon=False, loc="lower left")

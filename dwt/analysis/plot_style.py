@@ -61,7 +61,7 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(partial, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def mean_and_seeds(axis: Axes, x, y, style: Style, level: float) -> None:
+def seed_marks(axis: Axes, x, y, style: Style, level: float) -> None:
     """Small hollow marks for seeds, one full mark for the mean, its t-interval as a bar.
 
     `x` or `y` may be one place for all seeds; the bar is along the other, by default along `y`.
@@ -80,14 +80,14 @@ def mean_and_seeds(axis: Axes, x, y, style: Style, level: float) -> None:
 def named_marks(
     axis: Axes, rows: pd.DataFrame, x: str, y: str, looks, level: float, *, ascending: bool = True
 ) -> None:
-    """`mean_and_seeds` of two columns for each arm, in the order of its mean `x`.
+    """`seed_marks` of two columns for each arm, in the order of its mean `x`.
 
     Names stand above and below by turns, beyond the end of the interval, where no mark is.
     """
     order = rows.groupby("arm")[x].mean().sort_values(ascending=ascending).index
     for i, arm in enumerate(order):
         seeds, above = rows[rows["arm"] == arm], i % 2 == 0
-        mean_and_seeds(axis, seeds[x], seeds[y], looks[arm], level)
+        seed_marks(axis, seeds[x], seeds[y], looks[arm], level)
         estimate = paired(seeds[y], level=level)
         end = estimate.high if above else estimate.low
         axis.annotate(
@@ -121,11 +121,6 @@ def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -
         axis.annotate(texts[i], (means.index[-1], y), color=looks[wide.columns[i]].color,
                       annotation_clip=False, bbox=LABEL_BOX, **beside("left"))  # fmt: skip
     return means
-
-
-def ink(color):
-    """The colour dark enough for text on white."""
-    return sns.set_hls_values(color, l=0.33)
 
 
 def beside(ha: str) -> dict:

@@ -12,15 +12,13 @@ from matplotlib.figure import Figure
 
 from dwt.analysis import score_means as measures
 from dwt.analysis.comparisons import sizes
-from dwt.analysis.plot_style import caption, headline, mean_and_seeds, mean_lines, sample, styles
+from dwt.analysis.plot_style import caption, headline, mean_lines, sample, seed_marks, styles
 from dwt.analysis.stats import VERDICTS, difference, short, verdict
 from dwt.analysis.tables import with_rows
 from dwt.analysis.wording import describe_order
 
 
-def task_scores(
-    scores: pd.DataFrame, arms, figure: Figure, *, level: float = 0.95, note: str = ""
-) -> None:
+def task_scores(scores: pd.DataFrame, arms, figure: Figure, *, level=0.95, note: str = "") -> None:
     """Zero-shot and fine-tuned scores by task: every seed, against guessing and random weights.
 
     GLUE's tasks are one panel each, the mean of their metrics, and their mean another; BLiMP's
@@ -32,7 +30,7 @@ def task_scores(
         _baselines(axis, rows, place=0.98, vertical=True)
         wide = measures.by_seed(rows)
         for y, arm in enumerate(arms):
-            mean_and_seeds(axis, wide[arm], y, look[arm], level)
+            seed_marks(axis, wide[arm], y, look[arm], level)
         if task != measures.GLUE_MEAN:
             against = (difference(wide, arm, arms[0], level=level) for arm in arms[1:])
             verdicts += [verdict(d, "higher") for d in against]
@@ -51,7 +49,7 @@ def task_scores(
 
 
 def by_size(
-    scores: pd.DataFrame, runs: pd.DataFrame, figure: Figure, *, level: float = 0.95, note: str = ""
+    scores: pd.DataFrame, runs: pd.DataFrame, figure: Figure, *, level=0.95, note: str = ""
 ) -> None:
     """Scores of the models trained alone by their layers; BLiMP's phenomena below."""
     panels = measures.headlines(scores).groupby(["task", "metric"], sort=False)
@@ -64,7 +62,7 @@ def by_size(
         _baselines(axis, rows, place=0.99, ha="right")
         axis.plot(layers, wide[[*layers.index]].mean(), color="0.6", lw=1, zorder=1)
         for arm, count in layers.items():
-            mean_and_seeds(axis, count, wide[arm], look[arm], level)
+            seed_marks(axis, count, wide[arm], look[arm], level)
         axis.set_xticks([*layers])
         axis.margins(x=0.12, y=0.15)
         order, rank = describe_order(wide, layers).split(": ")
@@ -75,9 +73,7 @@ def by_size(
     caption(figure, note)
 
 
-def over_training(
-    scores: pd.DataFrame, arms, tasks, figure: Figure, *, level: float = 0.95
-) -> None:
+def over_training(scores: pd.DataFrame, arms, tasks, figure: Figure, *, level=0.95) -> None:
     """`scores_by_step` of some tasks, as the paper's Figures 3 and 4: mean and seeds.
 
     A task has one panel for each of its metrics; the height of the figure is set.
@@ -152,7 +148,7 @@ def _phenomena(parts, layers, look, axis, level):
         wide = measures.by_seed(rows)
         axis.plot([x - 0.4, x + 0.4], [random, random], color="0.5", lw=1, ls="--")
         for arm, place in zip(layers.index, np.linspace(-0.3, 0.3, len(layers)), strict=True):
-            mean_and_seeds(axis, x + place, wide[arm], look[arm], level)
+            seed_marks(axis, x + place, wide[arm], look[arm], level)
     for arm, count in layers.items():
         name = f"{count} layer{'s' if count > 1 else ''}"
         axis.plot([], [], look[arm].marker, color=look[arm].color, label=name)

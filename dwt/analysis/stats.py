@@ -64,13 +64,15 @@ def paired(differences: Sequence, *, level: float = 0.95) -> Paired:
     d = np.asarray(differences, float)  # [n]
     if d.ndim != 1 or not d.size:
         raise ValueError(f"expected one difference per seed, found shape {d.shape}")
-    n, half, least, p = len(d), math.nan, math.nan, 1.0
+    n, mean = len(d), float(d.mean())
+    half, least, p = math.nan, math.nan, math.nan if math.isnan(mean) else 1.0
     if n > 1:
         error = d.std(ddof=1) / math.sqrt(n)
         half = stats.t.ppf((1 + level) / 2, n - 1) * error
         least = float(error * detectable(n - 1, level))
-        p = _sign_flip(d)
-    mean = float(d.mean())
+        if not math.isnan(mean):
+            how = {"permutation_type": "samples", "n_resamples": 2**16, "rng": 0}
+            p = float(stats.permutation_test((d,), np.mean, **how).pvalue)
     low, high = float(mean - half), float(mean + half)
     return Paired(mean, low, high, n, tuple(d.tolist()), least, p, level)
 
@@ -80,14 +82,6 @@ def detectable(df: int, level: float = 0.95) -> float:
     """The true difference that a t-test detects with 80 % power, in standard errors."""
     effect = TTestPower().solve_power(nobs=df + 1, alpha=1 - level, power=0.8)
     return float(effect) * math.sqrt(df + 1)
-
-
-def _sign_flip(d):
-    """Share of sign patterns whose mean is as far from zero as that of `d`."""
-    if np.isnan(d).any():
-        return math.nan
-    how = {"permutation_type": "samples", "n_resamples": 2**16, "rng": 0}
-    return float(stats.permutation_test((d,), np.mean, **how).pvalue)
 
 
 def difference(table: pd.DataFrame, arm: str, against: str, *, level: float = 0.95) -> Paired:
@@ -145,15 +139,6 @@ def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
             low, high = (-linear - root) / square, (-linear + root) / square
     zero = float(-a / b) if b else math.nan
     return BreakEven(zero, float(low), float(high), slope, float(a), n)
-
-
-def interpolate(x, y, where: float) -> float:
-    """A curve at one place: linear between its points that have a `y`, nan outside of them."""
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    there = ~np.isnan(y)
-    if (np.diff(x[there]) <= 0).any():
-        raise ValueError("x must increase from point to point")
-    return float(np.interp(where, x[there], y[there], left=math.nan, right=math.nan))
 
 
 def crossing(steps, first, second) -> float:

@@ -67,14 +67,11 @@ def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
     gap, gain = wide["gap"], wide["gain"]
     if gap.shape[1] < FEWEST_ARMS:
         return None
-    route = points.drop_duplicates("arm").set_index("arm")["route"]
     pairs = zip(gap.values, gain.values, strict=True)
     residual = gain - np.array([np.polyval(np.polyfit(x, y, 1), x) for x, y in pairs])
-    off = {
-        name: paired(residual[residual.columns[route[residual.columns] == name]].mean(axis=1),
-                     level=level)
-        for name in ROUTES if name in {*route}
-    }  # fmt: skip
+    route = points.groupby("arm")["route"].first()
+    off = {name: paired(residual.loc[:, route == name].mean(axis=1), level=level)
+           for name in ROUTES if name in {*route}}  # fmt: skip
     return GapLine(break_even(gap, gain, level=level), off)
 
 

@@ -14,7 +14,6 @@ from dwt.analysis.stats import (
     crossing,
     difference,
     flipped,
-    interpolate,
     interval,
     paired,
     verdict,
@@ -186,17 +185,6 @@ def test_break_even_needs_two_different_gaps():
         break_even([[0.1], [0.2]], [[1], [2]])
     with pytest.raises(ValueError, match="identical"):
         break_even([[0.1, 0.1]], [[1, 2]])
-
-
-def test_a_straight_curve_is_interpolated_exactly_and_not_continued():
-    x, y = [0, 10, 20], [5.0, np.nan, 3.0]
-    assert interpolate(x, y, 5) == 4.5
-    assert math.isnan(interpolate(x, y, 20.1)) and math.isnan(interpolate(x, y, -1))
-
-
-def test_a_curve_that_goes_back_is_refused():
-    with pytest.raises(ValueError, match="increase"):
-        interpolate([0, 2, 1], [1, 2, 3], 1)
 
 
 def test_curves_cross_where_two_straight_lines_meet():
