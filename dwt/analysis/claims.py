@@ -6,7 +6,7 @@ import pandas as pd
 
 from dwt.analysis import score_means
 from dwt.analysis.bootstrap import hierarchical
-from dwt.analysis.comparisons import losses_at, step_at
+from dwt.analysis.comparisons import losses_at
 from dwt.analysis.compute import at_equal_flops
 from dwt.analysis.stats import Paired, difference, verdict
 from dwt.analysis.tables import losses, table
@@ -27,19 +27,18 @@ def claims(params: Params) -> pd.DataFrame:
     rivals = rivals.pivot(index="seed", columns="arm", values="difference")
     for name, claim in params.claims.items():
         both = curves[curves["arm"].isin([claim.arm, claim.against])]
+        step = runs.loc[runs["arm"] == claim.arm, "steps"].max()
         if claim.measure == "equal_flops_loss":
             wide = rivals.assign(**{claim.against: 0.0})
         elif claim.at < 1 and both["arm"].nunique() == 2:
-            wide = losses_at(both, claim.at)
+            wide, step = losses_at(both, claim.at)
         else:
             wide = losses(runs, claim.measure)
         if wide.reindex(columns=[claim.arm, claim.against]).dropna().empty:
             continue
         estimate = difference(wide, claim.arm, claim.against, level=params.verdict.level)
-        last = int(runs.loc[runs["arm"] == claim.arm, "steps"].max())
         rows.append({
-            "claim": name, **claim.model_dump(), **asdict(estimate),
-            "step": step_at(both, claim.at) if claim.at < 1 else last,
+            "claim": name, **claim.model_dump(), "step": int(step), **asdict(estimate),
             "verdict": verdict(estimate, claim.expect), "analysis": analysis_of(params, claim),
         })  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -19,16 +19,12 @@ AT_EQUAL_FLOPS = {
 }
 
 
-def losses_at(curves: pd.DataFrame, fraction: float, measure: str = "heldout_loss") -> pd.DataFrame:
-    """Losses at the first evaluation at or after a fraction of the steps, as in `losses`."""
-    evaluated = curves.dropna(subset=[measure])
-    return losses(evaluated[evaluated["step"] == step_at(curves, fraction, measure)], measure)
-
-
-def step_at(curves: pd.DataFrame, fraction: float, measure: str = "heldout_loss") -> int:
-    """The step of the first evaluation at or after a fraction of the steps."""
-    steps = np.sort(curves.dropna(subset=[measure])["step"].unique())
-    return int(steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0])
+def losses_at(curves: pd.DataFrame, fraction: float) -> tuple[pd.DataFrame, int]:
+    """`losses` at the first evaluation at or after a fraction of the steps, and its step."""
+    evaluated = curves.dropna(subset=["heldout_loss"])
+    steps = np.sort(evaluated["step"].unique())
+    step = int(steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0])
+    return losses(evaluated[evaluated["step"] == step]), step
 
 
 def gain(loss: pd.DataFrame, arm: str, against: str = "scratch", *, level: float = 0.95) -> Paired:

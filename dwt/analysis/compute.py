@@ -80,7 +80,7 @@ def gains_at_equal_flops(params: Params) -> pd.DataFrame:
     for reading in READINGS:
         compared = at_equal_flops(params, runs, reading).dropna()
         for arm, rows in compared[compared["arm"].isin(usual)].groupby("arm", sort=False):
-            measured[arm, reading] = -paired(rows["difference"], level=params.verdict.level)
+            measured[arm, reading] = paired(-rows["difference"], level=params.verdict.level)
     rows = as_table(measured.items(), "arm", "reading")
     return rows.assign(estimate=[str(estimate) for estimate in measured.values()])
 

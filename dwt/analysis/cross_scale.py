@@ -17,33 +17,28 @@ COLUMNS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "l
 
 
 def finished(params: Params) -> tuple[dict[str, Params], dict[str, str]]:
-    """The scales of `compare` that have results, and the reason why the others are left out.
+    """The scales of `compare` with results of all declared arms, and why others are left out.
 
-    By scale: the parameters there, with those of the declared seeds that it has run; what is
-    missing.
+    By scale: the parameters, with those of the declared seeds that it has run; what is missing.
     """
     there, missing = {}, {}
     for name in params.compare:
+        at = params.model_copy(update={"scale": name})
+        file = at.path("results", "tables", "runs.csv")
+        if not file.is_file():
+            where = file.relative_to(params.root)
+            missing[name] = f"{where} is missing; run the study with `scale: {name}`"
+            continue
+        run = {*pd.read_csv(file)["seed"]}
+        seeds = [seed for seed in params.seeds if seed in run] or params.seeds
+        there[name] = at.model_copy(update={"seeds": seeds})
         try:
-            there[name] = _at(name, params)
+            for kind in ("runs", "curves", "scores"):
+                table(kind, there[name])
         except TablesError as fault:
             missing[name] = str(fault)
+            del there[name]
     return there, missing
-
-
-def _at(name, params):
-    """The parameters at another scale, if all declared arms have results there."""
-    there = params.model_copy(update={"scale": name})
-    file = there.path("results", "tables", "runs.csv")
-    if not file.is_file():
-        where = file.relative_to(params.root)
-        raise TablesError(f"{where} is missing; run the study with `scale: {name}`")
-    run = set(pd.read_csv(file)["seed"])
-    seeds = [seed for seed in params.seeds if seed in run]
-    there = there.model_copy(update={"seeds": seeds or params.seeds})
-    for kind in ("runs", "curves", "scores"):
-        table(kind, there)
-    return there
 
 
 def claims_by_scale(studies: dict[str, Params]) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def loss_against_flops(
     known = compared[compared["arm"].isin(arms)].dropna()
     named_marks(axis, known, "flops", "loss", look, level, ascending=False)
     by_arm = dict(list(known.groupby("arm")["difference"]))
-    gains = {arm: -paired(by_arm[arm], level=level) for arm in arms if arm in by_arm}
+    gains = {arm: paired(-by_arm[arm], level=level) for arm in arms if arm in by_arm}
     words = ", ".join(f"{arm} {direction(d, SIDES)}" for arm, d in gains.items())
     numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
     seeds = sample([d.n for d in gains.values()], level)

@@ -14,9 +14,9 @@ RUN = ["kind", "arm", "seed"]
 
 
 def glue_tasks(scores) -> pd.DataFrame:
-    """One score for each run and GLUE task: the mean of its metrics, as GLUE computes it.
+    """One score for each run and GLUE task (its name in print): the mean of its metrics.
 
-    Fine-tuning seeds are averaged first. `task` is the name in print.
+    Fine-tuning seeds are averaged first.
     """
     rows = scores[scores["task"].isin(GLUE)]
     metrics = rows.drop_duplicates(["task", "metric"]).groupby("task")["metric"].agg(", ".join)
@@ -56,10 +56,7 @@ def measures(scores) -> pd.DataFrame:
 
 
 def panels(scores) -> pd.DataFrame:
-    """One score a task: GLUE's means of metrics, the GLUE mean, and BLiMP without its phenomena.
-
-    `tuned` is whether the model was fine-tuned for the task.
-    """
+    """One score a task, `tuned` or not: GLUE's tasks, their mean, BLiMP without its phenomena."""
     shown = ~scores["task"].isin(GLUE) & ~scores["task"].str.startswith(f"{BLIMP}, ")
     rows = _concat(scores[shown], glue_tasks(scores), glue_mean(scores))
     in_glue = rows["task"].isin([*GLUE.values(), GLUE_MEAN])
@@ -67,11 +64,7 @@ def panels(scores) -> pd.DataFrame:
 
 
 def headlines(scores) -> pd.DataFrame:
-    """The few headline measures.
-
-    GLUE mean and BLiMP where they were scored, the corpus's own minimal pairs, and its own
-    fine-tuned tasks.
-    """
+    """GLUE mean and BLiMP where scored, the corpus's own minimal pairs and fine-tuned tasks."""
     tuned = scores.loc[scores["finetune_seed"].notna(), "task"].unique()
     own = scores[scores["task"].isin(tuned) & ~scores["task"].isin(GLUE)]
     blimp = scores[scores["task"] == BLIMP]

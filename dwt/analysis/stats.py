@@ -6,7 +6,7 @@ teacher of the same seed); corpus, settings and teacher sizes are fixed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -36,11 +36,6 @@ class Paired:
             return "not measured"
         return f"{signed(self.mean)} ({interval(self.low, self.high, self.level, sign=True)})"
 
-    def __neg__(self):
-        flipped = tuple(-d for d in self.differences)
-        ends = {"low": -self.high, "high": -self.low}
-        return replace(self, mean=-self.mean, differences=flipped, **ends)
-
 
 @dataclass(frozen=True)
 class BreakEven:
@@ -51,7 +46,6 @@ class BreakEven:
     high: float
     slope: Paired
     intercept: float
-    n: int
 
 
 def paired(differences: Sequence, *, level: float = 0.95) -> Paired:
@@ -102,10 +96,9 @@ def flipped(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(difference, expect: str) -> str:
-    """One of `VERDICTS`: whether an interval lies on the side of zero that is expected.
+    """One of `VERDICTS`: whether the interval is on the expected side of zero, lower or higher.
 
-    `difference` is anything with `low` and `high`; a missing interval is undecided. `expect` is
-    "lower" or "higher".
+    `difference` is anything with `low` and `high`; a missing interval is undecided.
     """
     side = "lower" if difference.high < 0 else "higher" if difference.low > 0 else None
     if side is None:
@@ -138,7 +131,7 @@ def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
             root = math.sqrt(max(linear**2 - square * constant, 0.0))
             low, high = (-linear - root) / square, (-linear + root) / square
     zero = float(-a / b) if b else math.nan
-    return BreakEven(zero, float(low), float(high), slope, float(a), n)
+    return BreakEven(zero, float(low), float(high), slope, float(a))
 
 
 def crossing(steps, first, second) -> float:

@@ -77,22 +77,20 @@ def collect(params: Params, grid: str = "study") -> None:
 
 
 def _scores(params):
-    stages = {arm: "evaluate-standalone" for arm in params.models}
-    stages |= {arm: "evaluate-student" for arm in params.arms} | {"baseline": "evaluate-baseline"}
+    kinds = dict.fromkeys(params.models, "standalone") | dict.fromkeys(params.arms, "student")
     frames = []
-    for arm, stage in stages.items():
+    for arm, kind in (kinds | {"baseline": "baseline"}).items():
         file = params.path("runs", "study", "scores", arm, "scores.csv")
-        command = f"dvc repro {stage}@{params.scale}-{arm}"
+        command = f"dvc repro evaluate-{kind}@{params.scale}-{arm}"
         frames.append(_read(file, "scores", params, command, f"arm '{arm}', "))
     return pd.concat(frames)
 
 
 def table(name: str, params: Params) -> pd.DataFrame:
-    """ "runs", "curves" or "scores": the declared rows of the study, then of the extended grid.
+    """The declared rows of "runs", "curves" or "scores": the study, then the extended grid.
 
-    Scores are those of the final weights and of the baselines, fine-tuned with the setting chosen
-    for the task. A TablesError if the table, or a declared arm and seed of the study in it, is
-    missing.
+    Scores are those of final weights and of baselines, fine-tuned with the setting chosen for the
+    task. A TablesError if the table, or a declared arm and seed of the study in it, is missing.
     """
     rows = _table(name, params)
     if name == "scores":
@@ -213,12 +211,9 @@ def _declared(frame, name, params, grid):
     needed = [] if grid == "extended" else [*wanted]
     if name == "scores":
         needed += [("baseline", "random", seed) for seed in params.seeds]
-    for kind, arm, seed in needed:
-        if (kind, arm, seed) not in by_run:
-            raise TablesError(
-                f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
-                f"{command}"
-            )
+    for kind, arm, seed in (key for key in needed if key not in by_run):
+        missing = f"{kind} '{arm}', seed {seed} (declared in params.yaml)"
+        raise TablesError(f"{file}: no row for {missing}; {command}")
     rows = [by_run[key] for key in wanted if key in by_run]
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]

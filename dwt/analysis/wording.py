@@ -48,7 +48,7 @@ def describe_gap(line: GapLine | None, points: pd.DataFrame) -> tuple[str, str]:
         return "These seeds do not locate a gap at which teachers stop helping", ""
     bounds = interval(zero.low, zero.high, zero.slope.level)
     inside = points["gap"].min() <= zero.gap <= points["gap"].max()
-    bounds += f", {zero.n} seeds" if zero.n > 1 else ""
+    bounds += f", {zero.slope.n} seeds" if zero.slope.n > 1 else ""
     bounds += "" if inside else ", outside the gaps tried"
     side = "up to" if zero.slope.mean < 0 else "from"
     return f"Teachers help {side} a gap of {plain(zero.gap)} nats", bounds

@@ -133,11 +133,6 @@ def test_a_table_of_differences_has_one_row_a_key_in_order():
     assert flipped(table)["mean"].to_list() == [1.5, 3]
 
 
-def test_the_opposite_of_a_difference_is_the_difference_of_the_swapped_arms():
-    a, b = rng(8).normal(size=(2, 5))
-    assert -paired(a - b) == paired(b - a)
-
-
 def test_break_even_of_exact_lines_is_their_zero():
     gap = np.array([[0.1, 0.2, 0.6], [0.0, 0.3, 0.5]])
     measured = break_even(gap, 0.2 - 0.5 * gap)

@@ -53,9 +53,9 @@ def test_two_arms_are_too_few_for_a_line(params):
 
 
 def test_the_line_has_the_seeds_that_every_arm_has(params):
-    assert gap_line(gap_points(params, ["normal", "very-weak", "extremely-weak"])).zero.n == 6
+    assert gap_line(gap_points(params, ["normal", "very-weak", "extremely-weak"])).zero.slope.n == 6
     points = gap_points(params)
-    assert gap_line(points[points["start"] == "random"]).zero.n == 3
+    assert gap_line(points[points["start"] == "random"]).zero.slope.n == 3
 
 
 def test_the_table_has_the_mean_gain_of_each_arm(params):
