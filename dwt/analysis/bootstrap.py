@@ -50,13 +50,7 @@ def _column(table, name):
     return column
 
 
-def resampled(
-    d: np.ndarray,
-    *,
-    level: float = 0.95,
-    replicates: int = 5000,
-    rng: int | np.random.Generator = 0,
-) -> tuple[float, float]:
+def resampled(d, *, level: float = 0.95, replicates: int = 5000, rng=0) -> tuple[float, float]:
     """Both ends of a bootstrap interval for the mean of paired differences.
 
     The replicates are corrected in two ways. Spread: they have (n - 1) / n of the variance between

@@ -90,10 +90,9 @@ def _of_usual_budget(params):
 
 
 def reached(curves: pd.DataFrame, arm: str, against: str) -> pd.DataFrame:
-    """When the held-out loss of `arm` is as low as that of `against` ends, by seed; nan if never.
+    """By seed, when the held-out loss of `arm` is as low as that of `against` ends; nan if never.
 
-    Columns step (the first such evaluation) and share (of the steps of `against`, linear between
-    evaluations).
+    Columns step (of the first such evaluation), share (of all steps; linear between evaluations).
     """
     rows = {}
     for seed, both in by_step(curves, [arm, against]).groupby("seed"):
@@ -107,10 +106,9 @@ def reached(curves: pd.DataFrame, arm: str, against: str) -> pd.DataFrame:
 
 
 def time_to_loss(params: Params) -> pd.DataFrame:
-    """How soon every arm of the usual budget has the final loss of the student without a teacher.
+    """How soon each arm of the usual budget reaches the final loss of `scratch`.
 
-    Columns arm, share (of its steps; mean over seeds, nan unless all reach it), low, high, reached
-    (seeds that do), seeds.
+    Columns arm, share (of the steps; nan unless all seeds do), low, high, reached (seeds), seeds.
     """
     curves, rows = table("curves", params), []
     for arm in _of_usual_budget(params):
@@ -128,10 +126,7 @@ def adaptive_arms(params: Params) -> list[str]:
 
 
 def overtaking_steps(params: Params) -> pd.DataFrame:
-    """First evaluated step at which every student of the weak teacher is as good as that ends.
-
-    Columns arm, then one per seed.
-    """
+    """The first step at which a student of the weak teacher is as good as that: a column a seed."""
     curves, rows = table("curves", params), {}
     for name, arm in params.all_arms.items():
         teaches = arm.teacher == "weak-teacher" and arm.soft_weight != 0 and arm.context is None

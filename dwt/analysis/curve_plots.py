@@ -26,10 +26,7 @@ def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, l
 
 
 def lead(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
-    """Gain over the second of `arms` over training, with a tick where a seed's curves cross.
-
-    Of the arms that were run, without the first.
-    """
+    """Gain of the arms after the second over it, with a tick where a seed's curves cross."""
     _, base, *others = with_rows(runs, arms, 3)
     wide, loss, look = by_step(curves, [base, *others]), losses(runs), styles(curves["arm"])
     axis.axhline(0, color="0.4", lw=0.8)

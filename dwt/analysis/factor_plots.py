@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dwt.analysis.claims import NO_SCALE
 from dwt.analysis.curve_plots import lead
 from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
@@ -18,7 +19,6 @@ from dwt.analysis.teacher_gap import gap_points
 from dwt.analysis.wording import count_verdicts, direction
 from dwt.config.schema import Params
 
-NO_SCALE = "No scale that `compare` names (params.yaml) has results of the declared arms."
 VERDICT_STYLES = dict(zip(VERDICTS, (("C0", "o"), ("C3", "X"), ("0.5", "D")), strict=True))
 WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]
 
@@ -111,7 +111,7 @@ def three_factors(params: Params, axes) -> None:
 
 
 def scales(studies: dict[str, Params], figure: Figure) -> None:
-    """`three_factors` of the scales of `cross_scale.finished`, a row each, its name at the left."""
+    """`three_factors` of the scales of `claims.finished`, a row each, its name at the left."""
     if not studies:
         figure.text(0.5, 0.5, NO_SCALE, ha="center")
         return

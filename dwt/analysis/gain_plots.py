@@ -94,12 +94,10 @@ def setting_grid(table: pd.DataFrame, axes, *, level=0.95) -> None:
         )
 
 
-def loss_against_flops(
-    compared: pd.DataFrame, budgets: pd.DataFrame, arms, axis: Axes, *, level=0.95
-) -> None:
+def loss_against_flops(compared, budgets, arms, axis: Axes, *, level=0.95) -> None:
     """Losses against training FLOPs: the student without a teacher as a line, arms as marks.
 
-    The tables are those of `dwt.analysis.compute.at_equal_flops` and `no_teacher_runs`.
+    `compared` and `budgets` are tables of `compute.at_equal_flops` and `compute.no_teacher_runs`.
     """
     look = styles(["scratch", *arms])
     mean = budgets.groupby("arm")[["flops", "loss"]].mean().sort_values("flops")
@@ -122,10 +120,7 @@ def loss_against_flops(
 
 
 def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
-    """Gain by frequency band, apart where the teacher's first guess is right and where wrong.
-
-    `tokens` are the rows of one arm of `dwt.analysis.tables.token_losses`.
-    """
+    """`token_losses` of one arm: gain by frequency, where the teacher's guess is right or wrong."""
     tokens = tokens.assign(gain=tokens["loss_without"] - tokens["loss"])
     first_rank = tokens["band"].str.partition("-")[0].astype(int)
     bands = [*tokens["band"][first_rank.sort_values(kind="stable").index].unique()]

@@ -77,9 +77,7 @@ def seed_marks(axis: Axes, x, y, style: Style, level: float) -> None:
                   ms=7, elinewidth=1.4, zorder=3)  # fmt: skip
 
 
-def named_marks(
-    axis: Axes, rows: pd.DataFrame, x: str, y: str, looks, level: float, *, ascending: bool = True
-) -> None:
+def named_marks(axis: Axes, rows: pd.DataFrame, x, y, looks, level, *, ascending=True) -> None:
     """`seed_marks` of two columns for each arm, in the order of its mean `x`.
 
     Names stand above and below by turns, beyond the end of the interval, where no mark is.
@@ -98,10 +96,9 @@ def named_marks(
 
 
 def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -> pd.DataFrame:
-    """Thin lines for seeds, a thick one for the mean; returns the means.
+    """Thin lines for seeds, a thick one for the mean of `wide`, [seeds x steps, arms]; the means.
 
-    `wide` is [seeds x steps, arms]. The text of each arm stands at the end of its line; texts are
-    moved apart vertically where they would overlap.
+    The text of each arm stands at the end of its line, moved where two would overlap.
     """
     means = wide.groupby("step").mean()
     for arm in wide:
@@ -125,8 +122,8 @@ def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -
 
 def beside(ha: str) -> dict:
     """Where a label stands from its mark."""
-    offset = (9 if ha == "left" else -9, 0)
-    return {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": "center"}
+    place = {"xytext": (9 if ha == "left" else -9, 0), "textcoords": "offset points"}
+    return place | {"ha": ha, "va": "center"}
 
 
 def sample(seeds, level: float) -> str:

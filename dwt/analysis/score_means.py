@@ -1,8 +1,4 @@
-"""The scores that figures and tables show: means over tasks, panels, headline measures.
-
-All functions take and return rows of the scores table (`dwt.analysis.tables.table`); higher is
-better.
-"""
+"""The scores that figures and tables show: rows of the scores table, and their means over tasks."""
 
 import pandas as pd
 

@@ -194,10 +194,7 @@ def _stopping(params):
 
 
 def gains_by_side(tokens: pd.DataFrame, *, level: float = 0.95) -> dict:
-    """Where the teacher's first guess is right (True) and where wrong (False): (gain, share).
-
-    The gain of one arm, a `Paired` weighted by tokens, and the share of tokens.
-    """
+    """Gain (`Paired`) and share of tokens where the teacher's guess is right (True) and wrong."""
     sides, everything = {}, tokens["tokens"].sum()
     for right, rows in tokens.groupby("teacher_right"):
         total = (rows["loss_without"] - rows["loss"]) * rows["tokens"]

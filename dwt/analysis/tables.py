@@ -61,12 +61,13 @@ def collect(params: Params, grid: str = "study") -> None:
         row = json.loads(file.read_text(encoding="utf-8"))
         asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
         for name, value in asked.items():
-            if _text(row.get(name)) != _text(value):
+            if row.get(name) != value:
                 raise TablesError(
                     f"{run.arm}, seed {run.seed}: {file.relative_to(params.root)} has {name} = "
                     f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
                 )
-        runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
+        weight = json.dumps(run.soft_weight, sort_keys=True)
+        runs.append({**row, **keys, "soft_weight": weight})
         curves.append(pd.read_csv(history).assign(**keys))
     tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
     if grid == "study":
@@ -169,16 +170,6 @@ def _file(name, params, grid):
 
 def _runs(params, grid):
     return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
-
-
-def _text(value):
-    """A setting in one form of text, whether given as 1, 1.0, "1.0" or {...}."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(float(value) if isinstance(value, int) else value, sort_keys=True)
 
 
 def _require(file, params, command, whose=""):

@@ -59,10 +59,7 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
 
 
 def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
-    """The line through `gap_points` of one start, over the seeds that every arm has.
-
-    None with fewer than `FEWEST_ARMS` arms.
-    """
+    """The line through `gap_points` of one start, over the seeds of every arm; None for few arms."""
     wide = points.pivot(index="seed", columns="arm", values=["gap", "gain"]).dropna()
     gap, gain = wide["gap"], wide["gain"]
     if gap.shape[1] < FEWEST_ARMS:

@@ -15,7 +15,7 @@ import jinja2
 import pandas as pd
 from joblib import Parallel, delayed
 
-from dwt.analysis.cross_scale import finished
+from dwt.analysis.claims import finished
 from dwt.analysis.stats import interval, plain, signed
 from dwt.analysis.tables import TablesError
 from dwt.config.params import ParamsError, load_params
@@ -44,7 +44,7 @@ def build(params: Params, *, only: str = "") -> Path:
     Parameters
     ----------
     params : Params
-        The scales shown are those that `dwt.analysis.cross_scale.finished` finds.
+        The scales shown are those that `dwt.analysis.claims.finished` finds.
     only : str
         A regular expression for the names of the notebooks to show; by default all.
 

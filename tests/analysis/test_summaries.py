@@ -9,8 +9,8 @@ from conftest import ROOT
 from made_up import study, write_tables
 from test_plots import tokens
 
-from dwt.analysis import cross_scale, wording
-from dwt.analysis.claims import claims
+from dwt.analysis import wording
+from dwt.analysis.claims import as_markdown, claims, claims_by_scale
 from dwt.analysis.comparisons import differences
 from dwt.analysis.stats import paired
 from dwt.analysis.summaries import (
@@ -77,7 +77,7 @@ def test_one_seed_has_no_intervals_in_any_answer(tmp_path):
     judged = claims(params)
     texts = [describe(params, name) for name in ANALYSES] + [describe_study(params)]
     texts += [describe_size(params), wording.claims_table(judged)]
-    texts.append(cross_scale.as_markdown(cross_scale.claims_by_scale({"one": params})))
+    texts.append(as_markdown(claims_by_scale({"one": params})))
     for name in FACTORS:
         measured = differences(params, name)
         texts.append(wording.describe_losses(measured, "out-of-domain loss"))
