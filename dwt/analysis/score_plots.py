@@ -19,10 +19,9 @@ from dwt.analysis.wording import describe_order
 
 
 def task_scores(scores: pd.DataFrame, arms, figure: Figure, *, level=0.95, note: str = "") -> None:
-    """Zero-shot and fine-tuned scores by task: every seed, against guessing and random weights.
+    """A panel per task: every seed, and guessing and random weights; BLiMP as one task.
 
-    GLUE's tasks are one panel each, the mean of their metrics, and their mean another; BLiMP's
-    phenomena are in the tables. The title counts tasks, without GLUE's mean.
+    GLUE's tasks are the mean of their metrics; the title counts tasks, without GLUE's mean.
     """
     arms, look, verdicts = with_rows(scores, arms), styles(scores["arm"]), []
     height = 0.7 + 0.22 * len(arms)
@@ -40,11 +39,9 @@ def task_scores(scores: pd.DataFrame, arms, figure: Figure, *, level=0.95, note:
         axis.set_ylim(len(arms) - 0.5, -0.5)
         axis.set_yticks(range(len(arms)), arms)
     higher, lower, unclear = map(verdicts.count, VERDICTS)
-    counts = (
-        f"higher in {higher} of {len(verdicts)} scores, lower in {lower}, undecided in {unclear}"
-    )
+    finding = f"Against {arms[0]}: higher in {higher} of {len(verdicts)} scores, lower in {lower}, "
     seeds = sample(scores["seed"].nunique(), level)
-    figure.suptitle(f"Against {arms[0]}: {counts} {seeds}", x=0.01, ha="left")
+    figure.suptitle(f"{finding}undecided in {unclear} {seeds}", x=0.01, ha="left")
     caption(figure, note)
 
 

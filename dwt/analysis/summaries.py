@@ -117,13 +117,13 @@ def _gap(params):
     points, lines = gap_points(params), []
     for start, rows in points.groupby("start"):
         line, mean = gap_line(rows, level=params.verdict.level), rows.groupby("arm")["gain"].mean()
-        fits = "; ".join(f"{route} {short(d)}" for route, d in line.off.items())
-        lines.append(
-            f"- from {'copied' if start == 'remapped' else 'random'} weights: "
-            f"{_gap_sentence(line, rows)}; {(mean > 0).sum()} of {len(mean)} arms gain; "
-            f"slope {short(line.zero.slope)} nats of gain per nat of gap; "
-            f"{f'off that line: {fits}' if fits else 'no route is off that line'}."
-        )
+        parts = [_gap_sentence(line, rows), f"{(mean > 0).sum()} of {len(mean)} arms gain"]
+        if line is not None:
+            fits = "; ".join(f"{route} {short(d)}" for route, d in line.off.items())
+            parts.append(f"slope {short(line.zero.slope)} nats of gain per nat of gap")
+            parts.append(f"off that line: {fits}" if fits else "no route is off that line")
+        weights = "copied" if start == "remapped" else "random"
+        lines.append(f"- from {weights} weights: {'; '.join(parts)}.")
     return "\n".join(lines)
 
 

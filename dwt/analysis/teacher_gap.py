@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dwt.analysis.stats import BreakEven, Paired, as_table, break_even, paired
-from dwt.analysis.tables import table
+from dwt.analysis.tables import TablesError, table
 from dwt.config.schema import Params
 
 ROUTES = "smaller teacher", "under-trained teacher", "longer student"
@@ -55,11 +55,13 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
             "start": "remapped" if copied else "random", "route": ROUTES[route],
             "gap": teacher["heldout_loss"] - without, "gain": without - run.heldout_loss,
         })  # fmt: skip
+    if not rows:
+        raise TablesError(f"none of {', '.join(arms or usual)} was run with a teacher (analyses)")
     return pd.DataFrame(rows)
 
 
 def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
-    """The line through `gap_points` of one start, over the seeds of every arm; None for few arms."""
+    """The line through `gap_points` of one start over the seeds of all arms; None for few arms."""
     wide = points.pivot(index="seed", columns="arm", values=["gap", "gain"]).dropna()
     gap, gain = wide["gap"], wide["gain"]
     if gap.shape[1] < FEWEST_ARMS:

@@ -116,6 +116,14 @@ def test_the_gap_sentence_turns_with_the_slope(tmp_path):
     assert describe(mirrored, "teacher-quality").startswith("Teachers help from a gap of 0.40")
 
 
+def test_a_start_with_too_few_arms_for_a_line_has_no_slope(params):
+    analyses = params.analyses | {"gap": ["normal-2x"]}
+    answer = describe(params.model_copy(update={"analyses": analyses}), "gap")
+    random, copied = answer.splitlines()[:2]
+    assert "slope" in random and copied.startswith("- from copied weights: ")
+    assert "slope" not in copied and "0 of 1 arms gain" in copied
+
+
 def test_where_every_gap_tried_is_too_large_no_gap_is_named_at_which_teachers_help(params):
     points = gap_points(params)
     points = points[points["start"] == "random"].assign(gain=lambda rows: -0.1 - rows["gap"])

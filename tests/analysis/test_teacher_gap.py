@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up import study
 
+from dwt.analysis.tables import TablesError
 from dwt.analysis.teacher_gap import ROUTES, gap_line, gap_points, gap_table
 
 
@@ -46,6 +47,11 @@ def test_arms_without_a_teacher_or_a_soft_loss_have_no_gap(params):
     points = gap_points(params, ["scratch", "normal", "remapped-no-kd", "unigram-teacher"])
     assert {*points["arm"]} == {"normal"} and {*points["layers"]} == {4}
     assert len(points) == len(params.seeds) + len(params.extended.seeds)
+
+
+def test_arms_of_which_none_was_run_are_refused_by_name(params):
+    with pytest.raises(TablesError, match="none of scratch, remapped-no-kd was run with a teacher"):
+        gap_points(params, ["scratch", "remapped-no-kd"])
 
 
 def test_two_arms_are_too_few_for_a_line(params):
