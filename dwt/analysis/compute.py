@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import as_table, crossing, paired
+from dwt.analysis.stats import as_table, crossing, interval, paired, signed
 from dwt.analysis.tables import by_step, table
 from dwt.config.params import resolve
 from dwt.config.schema import Params
@@ -81,8 +81,9 @@ def gains_at_equal_flops(params: Params) -> pd.DataFrame:
         compared = at_equal_flops(params, runs, reading).dropna()
         for arm, rows in compared[compared["arm"].isin(usual)].groupby("arm", sort=False):
             measured[arm, reading] = paired(-rows["difference"], level=params.verdict.level)
-    rows = as_table(measured.items(), "arm", "reading")
-    return rows.assign(estimate=[str(estimate) for estimate in measured.values()])
+    texts = [f"{signed(d.mean)} ({interval(d.low, d.high, d.level, sign=True)})"
+             for d in measured.values()]  # fmt: skip
+    return as_table(measured.items(), "arm", "reading").assign(estimate=texts)
 
 
 def _of_usual_budget(params):

@@ -20,7 +20,7 @@ VERDICTS = "supported", "contradicted", "undecided"
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean paired difference; `str()` gives it for a sentence."""
+    """A mean paired difference."""
 
     mean: float
     low: float
@@ -30,11 +30,6 @@ class Paired:
     detectable: float  # true mean that n such pairs detect with 80 % power
     p: float  # two-sided sign-flip test
     level: float
-
-    def __str__(self):
-        if math.isnan(self.mean):
-            return "not measured"
-        return f"{signed(self.mean)} ({interval(self.low, self.high, self.level, sign=True)})"
 
 
 @dataclass(frozen=True)

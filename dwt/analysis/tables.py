@@ -51,7 +51,7 @@ def collect(params: Params, grid: str = "study") -> None:
     TablesError names arm, seed, file and the command that makes it.
     """
     runs, curves = [], []
-    for run in _runs(params, grid):
+    for run in (resolve(arm, seed, params) for arm, seed in params.runs_of(grid)):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
         stage = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
         command = stage if grid == "study" else "make extended"
@@ -168,10 +168,6 @@ def _file(name, params, grid):
     return params.path("results", "tables", f"{prefix}{name}.csv")
 
 
-def _runs(params, grid):
-    return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
-
-
 def _require(file, params, command, whose=""):
     if not file.is_file():
         raise TablesError(f"{whose}{file.relative_to(params.root)} is missing; run {command}")
@@ -198,7 +194,8 @@ def _declared(frame, name, params, grid):
     if absent := [column for column in COLUMNS[name] if column not in frame]:
         raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
-    wanted = [(run.kind, run.arm, run.seed) for run in _runs(params, grid)]
+    wanted = [("standalone" if arm in params.all_models else "student", arm, seed)
+              for arm, seed in params.runs_of(grid)]  # fmt: skip
     needed = [] if grid == "extended" else [*wanted]
     if name == "scores":
         needed += [("baseline", "random", seed) for seed in params.seeds]

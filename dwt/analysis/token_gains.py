@@ -26,8 +26,7 @@ def bands_of(tokens, vocabulary):
     """The band of each token by its rank in the training text, 0 for the most frequent, `[V]`."""
     counts = np.bincount(tokens, minlength=vocabulary.size).astype(float)
     counts[list(vocabulary.special)] = -1  # never masked
-    rank = np.empty(vocabulary.size, dtype=int)
-    rank[np.argsort(-counts, kind="stable")] = np.arange(vocabulary.size)
+    rank = np.argsort(np.argsort(-counts, kind="stable"))
     return np.digitize(rank, EDGES)
 
 
