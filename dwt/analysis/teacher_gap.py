@@ -27,7 +27,7 @@ class GapLine:
 
 
 def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
-    """Gap and gain of each student and seed that has a trained teacher and the soft loss.
+    """Gap and gain of each student and seed with a trained teacher and a twin without soft loss.
 
     By default of the study and of the arms of the analysis "gap" that have a constant soft weight
     of 1. Columns arm, seed, teacher, layers (of the teacher), start (random or remapped), route
@@ -48,7 +48,10 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
             continue
         copied, teacher = isinstance(run.remap, str), models.loc[(run.teacher, run.seed)]
         where = (run.teacher, run.steps, run.seed) if copied else (run.steps, run.seed)
-        without = (remapped if copied else random).loc[where, "heldout_loss"]
+        same_start = remapped if copied else random
+        if where not in same_start.index:
+            continue
+        without = same_start.loc[where, "heldout_loss"]
         route = 2 if run.steps > usual_steps else int(teacher["steps"] < usual_steps)
         rows.append({
             "arm": run.arm, "seed": run.seed, "teacher": run.teacher, "layers": teacher["layers"],

@@ -1,10 +1,11 @@
 """Gaps, gains and the line through them are those that a made-up study was built from."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import study
 
-from dwt.analysis.tables import TablesError
+from dwt.analysis.tables import TablesError, save
 from dwt.analysis.teacher_gap import ROUTES, gap_line, gap_points, gap_table
 
 
@@ -47,6 +48,14 @@ def test_arms_without_a_teacher_or_a_soft_loss_have_no_gap(params):
     points = gap_points(params, ["scratch", "normal", "remapped-no-kd", "unigram-teacher"])
     assert {*points["arm"]} == {"normal"} and {*points["layers"]} == {4}
     assert len(points) == len(params.seeds) + len(params.extended.seeds)
+
+
+def test_an_arm_without_a_run_that_differs_in_the_soft_loss_only_has_no_gap(tmp_path):
+    small = study(tmp_path, grids=["study"])
+    file = small.path("results", "tables", "runs.csv")
+    rows = pd.read_csv(file)
+    save(rows.assign(steps=rows["steps"].mask(rows["arm"] == "remapped-no-kd", 7)), file)
+    assert {*gap_points(small, ["normal", "remapped"])["arm"]} == {"normal"}
 
 
 def test_arms_of_which_none_was_run_are_refused_by_name(params):
