@@ -14,39 +14,20 @@ from scipy import stats
 from dwt.analysis.stats import Paired, paired
 
 UNITS = ["seed", "task", "finetune_seed"]
+UNIT = "seed {}, task {}, fine-tuning seed {}"
 
 
-def hierarchical(
-    scores: pd.DataFrame,
-    reference: pd.DataFrame,
-    *,
-    level: float = 0.95,
-    replicates: int = 5000,
-    rng: int = 0,
-) -> Paired:
+def hierarchical(scores: pd.DataFrame, reference: pd.DataFrame, *, level: float = 0.95) -> Paired:
     """Mean over tasks of the mean over seeds of `scores - reference`, with a bootstrap interval.
 
-    Parameters
-    ----------
-    scores, reference : DataFrame
-        One arm each, a score per row: `seed`, `finetune_seed`, `task`, `score`, of one metric per
-        task. `finetune_seed` is missing where nothing was fine-tuned. Paired by all three.
-    level, replicates, rng
-        As for `resampled`.
-
-    Returns
-    -------
-    Paired
-        As `dwt.analysis.stats.paired` of the seeds' means over tasks, with the bootstrap interval.
-
-    Raises
-    ------
-    ValueError
-        If a column or score is missing or duplicated, or the arms' seeds and tasks differ.
+    Each is the scores of one arm: columns seed, finetune_seed (missing where nothing was
+    fine-tuned), task, score, of one metric per task; paired by the first three. The result is
+    `dwt.analysis.stats.paired` of the seeds' means over tasks, with the ends of `resampled`. A
+    ValueError if a score is missing or duplicated, or the arms' seeds and tasks differ.
     """
     values, other = _column(scores, "scores"), _column(reference, "reference")
     if unpaired := {*values.index} ^ {*other.index}:
-        raise ValueError(f"only one arm has {_words(min(unpaired, key=str))}")
+        raise ValueError(f"only one arm has {UNIT.format(*min(unpaired, key=str))}")
     lists = (values - other[values.index]).groupby(level=[0, 1]).agg(list)
     lists = lists.unstack("task")  # [seeds, tasks]
     if absent := [*lists.isna().stack().loc[lambda empty: empty].index]:
@@ -54,34 +35,22 @@ def hierarchical(
     d = np.full((*lists.shape, max(map(len, lists.to_numpy().flat))), math.nan)
     for cell, trials in np.ndenumerate(lists.to_numpy()):
         d[cell][: len(trials)] = trials
-    low, high = resampled(d, level=level, replicates=replicates, rng=rng)
+    low, high = resampled(d, level=level)
     estimate = paired(np.nanmean(d, axis=-1).mean(axis=1), level=level)
     return dataclasses.replace(estimate, low=low, high=high)
 
 
 def _column(table, name):
     """The scores of one arm by the units they are paired by."""
-    if absent := [column for column in [*UNITS, "score"] if column not in table]:
-        raise ValueError(f"{name}: no column {absent[0]!r}")
     table = table.assign(finetune_seed=table["finetune_seed"].astype(object).fillna("none"))
     column = table.set_index(UNITS)["score"].astype(float)
     for wrong, fault in ((column.isna(), "missing"), (column.index.duplicated(), "duplicated")):
         if wrong.any():
-            raise ValueError(f"{name}: a score is {fault}: {_words(column.index[wrong][0])}")
+            raise ValueError(f"{name}: a score is {fault}: {UNIT.format(*column.index[wrong][0])}")
     return column
 
 
-def _words(unit):
-    return "seed {}, task {}, fine-tuning seed {}".format(*unit)
-
-
-def resampled(
-    d: np.ndarray,
-    *,
-    level: float = 0.95,
-    replicates: int = 5000,
-    rng: int | np.random.Generator = 0,
-) -> tuple[float, float]:
+def resampled(d, *, level: float = 0.95, replicates: int = 5000, rng=0) -> tuple[float, float]:
     """Both ends of a bootstrap interval for the mean of paired differences.
 
     The replicates are corrected in two ways. Spread: they have (n - 1) / n of the variance between
@@ -94,19 +63,8 @@ def resampled(
     seeds, and 3, 6 or 10 seeds: 93.8 to 95.0 %; of plain percentiles 71 to 91, 85 to 94 and 88 to
     97 %. Of exponential effects: 88, 88 and 90 %, like a t-interval.
 
-    Parameters
-    ----------
-    d : array, [seeds, tasks, fine-tuning seeds]
-        Differences in score; a cell with fewer fine-tuning seeds has nan in place of the rest.
-    level : float
-        Coverage of the interval.
-    replicates : int
-    rng : int or Generator
-
-    Returns
-    -------
-    low, high : float
-        nan with one seed. A wrong shape or an empty cell is a ValueError.
+    `d` is [seeds, tasks, fine-tuning seeds]; a cell with fewer fine-tuning seeds has nan in place
+    of the rest. Both ends are nan with one seed. A wrong shape or an empty cell is a ValueError.
     """
     d = np.asarray(d, float)
     if d.ndim != 3 or not d.size or np.isnan(d).all(axis=-1).any():

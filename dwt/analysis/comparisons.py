@@ -9,8 +9,8 @@ import pandas as pd
 
 from dwt.analysis import score_means
 from dwt.analysis.compute import at_equal_flops
-from dwt.analysis.stats import ROW, Paired, compare, crossing, difference, paired
-from dwt.analysis.tables import table
+from dwt.analysis.stats import Paired, as_table, crossing, difference, paired
+from dwt.analysis.tables import by_step, losses, table
 from dwt.config.schema import Params
 
 AT_EQUAL_FLOPS = {
@@ -19,28 +19,12 @@ AT_EQUAL_FLOPS = {
 }
 
 
-def losses(runs: pd.DataFrame, measure: str = "heldout_loss") -> pd.DataFrame:
-    """Losses at the last step, [seeds, arms]; nan where an arm was not trained with a seed."""
-    return runs.pivot(index="seed", columns="arm", values=measure)[runs["arm"].unique()]
-
-
-def losses_at(curves: pd.DataFrame, fraction: float, measure: str = "heldout_loss") -> pd.DataFrame:
-    """Losses at the first evaluation at or after a fraction of the steps, as in `losses`."""
-    evaluated = curves.dropna(subset=[measure])
-    return losses(evaluated[evaluated["step"] == step_at(curves, fraction, measure)], measure)
-
-
-def step_at(curves: pd.DataFrame, fraction: float, measure: str = "heldout_loss") -> int:
-    """The step of the first evaluation at or after a fraction of the steps."""
-    steps = np.sort(curves.dropna(subset=[measure])["step"].unique())
-    return int(steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0])
-
-
-def by_step(curves: pd.DataFrame, arms, column: str = "heldout_loss") -> pd.DataFrame:
-    """A column of the curves of some arms where it has a value, [seeds x steps, arms]."""
-    there = curves[curves["arm"].isin(arms)].dropna(subset=[column])
-    wide = there.pivot(index=["seed", "step"], columns="arm", values=column)
-    return wide.reindex(columns=arms).dropna(axis=1, how="all")
+def losses_at(curves: pd.DataFrame, fraction: float) -> tuple[pd.DataFrame, int]:
+    """`losses` at the first evaluation at or after a fraction of the steps, and its step."""
+    evaluated = curves.dropna(subset=["heldout_loss"])
+    steps = np.sort(evaluated["step"].unique())
+    step = int(steps[steps >= fraction * steps[-1] * (1 - 1e-9)][0])
+    return losses(evaluated[evaluated["step"] == step]), step
 
 
 def gain(loss: pd.DataFrame, arm: str, against: str = "scratch", *, level: float = 0.95) -> Paired:
@@ -51,8 +35,7 @@ def gain(loss: pd.DataFrame, arm: str, against: str = "scratch", *, level: float
 def gains(params: Params, arms: list[str], *, against: str = "scratch") -> pd.DataFrame:
     """`gain` in held-out loss of each arm: arm, mean, low, high, n, detectable, p."""
     loss, level = losses(table("runs", params)), params.verdict.level
-    rows = [[arm, *gain(loss, arm, against, level=level).row] for arm in arms]
-    return pd.DataFrame(rows, columns=["arm", *ROW])
+    return as_table([((arm,), gain(loss, arm, against, level=level)) for arm in arms], "arm")
 
 
 def poor_teachers(params: Params) -> pd.DataFrame:
@@ -82,13 +65,9 @@ def crossings(curves: pd.DataFrame, arm: str, against: str) -> list[float]:
 def differences(params: Params, analysis: str) -> pd.DataFrame:
     """Every measure of a factor: its arms against the first one, then against the second.
 
-    Losses, every score (higher is better) and the GLUE mean. At equal FLOPs the rival is the
-    student without a teacher, trained for longer, whichever arms are compared otherwise.
-
-    Returns
-    -------
-    DataFrame
-        measure, against, arm, mean, low, high, n, detectable, p.
+    Losses, every score (higher is better) and the GLUE mean, of the arms that have the measure. At
+    equal FLOPs the rival is the student without a teacher, trained for longer, whichever arms are
+    compared otherwise. Columns measure, against, arm, mean, low, high, n, detectable, p.
     """
     runs, arms, level = table("runs", params), params.analyses[analysis], params.verdict.level
     wides = {
@@ -98,18 +77,16 @@ def differences(params: Params, analysis: str) -> pd.DataFrame:
     scores = score_means.measures(table("scores", params))
     for (task, metric), rows in scores.groupby(["task", "metric"], sort=False):
         wides[f"{task} ({metric})"] = score_means.by_seed(rows)
-    frames = [
-        compare(wide[[against, *others]], against, level=level).assign(
-            measure=measure, against=against
-        )
+    measured = [
+        ((measure, against, arm), difference(wide, arm, against, level=level))
         for measure, wide in wides.items()
-        for against, others in ((arms[0], arms[1:]), (arms[1], arms[2:]))
-        if others
+        for i, against in enumerate(arms[:2])
+        for arm in arms[i + 1 :]
+        if {arm, against} <= {*wide}
     ]
     for reading, measure in AT_EQUAL_FLOPS.items():
         compared = at_equal_flops(params, runs, reading).dropna()
         for arm, rows in compared[compared["arm"].isin(arms)].groupby("arm", sort=False):
-            row = paired(rows["difference"], level=level).row
-            frame = pd.DataFrame([[arm, *row]], columns=["arm", *ROW])
-            frames.append(frame.assign(measure=measure, against="scratch"))
-    return pd.concat(frames, ignore_index=True)[["measure", "against", "arm", *ROW]]
+            key = measure, "scratch", arm
+            measured.append((key, paired(rows["difference"], level=level)))
+    return as_table(measured, "measure", "against", "arm")

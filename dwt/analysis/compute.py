@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import ROW, crossing, interpolate, paired
-from dwt.analysis.tables import table
+from dwt.analysis.stats import as_table, crossing, interval, paired, signed
+from dwt.analysis.tables import by_step, table
 from dwt.config.params import resolve
 from dwt.config.schema import Params
 from dwt.data.vocabulary import vocabulary_size
@@ -36,9 +36,9 @@ def training_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.Serie
         return flops + total["teacher_flops"] * total.index.map(lambda key: share[key[0]])
     flops += total["teacher_flops"]
     if reading == "training":
-        for (arm, seed), teacher in total["teacher"].items():
-            if (teacher, seed) in total.index:
-                flops[arm, seed] += total.loc[(teacher, seed), "student_flops"]
+        teachers = [total["teacher"], total.index.get_level_values("seed")]
+        trained = total["student_flops"].reindex(pd.MultiIndex.from_arrays(teachers))
+        flops += trained.fillna(0).to_numpy()
     return flops
 
 
@@ -57,19 +57,16 @@ def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataF
     """Each student against the same shape without a teacher, trained for as many FLOPs.
 
     The rival's loss is interpolated between its budgets, each with a whole learning rate schedule,
-    linearly over log FLOPs; nan beyond the largest budget.
-
-    Returns
-    -------
-    DataFrame
-        arm, seed, flops, loss, rival, difference (loss - rival).
+    linearly over log FLOPs; nan beyond the largest budget. Columns arm, seed, flops, loss, rival,
+    difference (loss - rival).
     """
     budgets = no_teacher_runs(runs).sort_values("flops")
     flops, rows = training_flops(params, runs, reading), []
     for run in runs[runs["kind"] == "student"].itertuples():
         rivals = budgets[budgets["seed"] == run.seed]
         cost = flops[run.arm, run.seed]
-        rival = interpolate(np.log(rivals["flops"]), rivals["loss"], math.log(cost))
+        known = np.log(rivals["flops"]), rivals["loss"]
+        rival = np.interp(math.log(cost), *known, left=math.nan, right=math.nan)
         rows.append([run.arm, run.seed, cost, run.heldout_loss, rival, run.heldout_loss - rival])
     return pd.DataFrame(rows, columns=["arm", "seed", "flops", "loss", "rival", "difference"])
 
@@ -77,74 +74,49 @@ def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataF
 def gains_at_equal_flops(params: Params) -> pd.DataFrame:
     """The gain over the rival of `at_equal_flops` by all `READINGS`, for arms of the usual budget.
 
-    Returns
-    -------
-    DataFrame
-        arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
+    Columns arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
     """
-    runs, rows = table("runs", params), []
+    runs, usual, measured = table("runs", params), _of_usual_budget(params), {}
     for reading in READINGS:
         compared = at_equal_flops(params, runs, reading).dropna()
-        for arm in _of_usual_budget(params, compared["arm"].unique()):
-            of_arm = compared.loc[compared["arm"] == arm, "difference"]
-            estimate = -paired(of_arm, level=params.verdict.level)
-            rows.append([arm, reading, *estimate.row, str(estimate)])
-    return pd.DataFrame(rows, columns=["arm", "reading", *ROW, "estimate"])
+        for arm, rows in compared[compared["arm"].isin(usual)].groupby("arm", sort=False):
+            measured[arm, reading] = paired(-rows["difference"], level=params.verdict.level)
+    texts = [f"{signed(d.mean)} ({interval(d.low, d.high, d.level, sign=True)})"
+             for d in measured.values()]  # fmt: skip
+    return as_table(measured.items(), "arm", "reading").assign(estimate=texts)
 
 
-def _of_usual_budget(params, arms):
-    return [arm for arm in arms if params.all_arms[arm].budget == 1]
+def _of_usual_budget(params):
+    return [name for name, arm in params.all_arms.items() if arm.budget == 1]
 
 
-def steps_to_reach(curves: pd.DataFrame, arm: str, *, against: str = "scratch") -> pd.Series:
-    """Per seed, the share of `against`'s steps after which `arm` has its final held-out loss.
+def reached(curves: pd.DataFrame, arm: str, against: str) -> pd.DataFrame:
+    """By seed, when the held-out loss of `arm` is as low as that of `against` ends; nan if never.
 
-    The first such place, linear between evaluations; nan where there is none.
+    Columns step (of the first such evaluation), share (of all steps; linear between evaluations).
     """
-    shares = {}
-    for seed, (curve, final) in _by_seed(curves, arm, against):
-        below = np.flatnonzero(curve <= final.iloc[-1])
-        until = curve.iloc[: below[0] + 1] if below.size else curve.iloc[:0]
-        step = crossing(until.index, until, np.full(len(until), final.iloc[-1] + 1e-12))
-        shares[seed] = step / final.index[-1]
-    return pd.Series(shares, dtype=float).rename_axis("seed")
-
-
-def overtaking(curves: pd.DataFrame, arm: str, teacher: str) -> pd.Series:
-    """Per seed, the first evaluated step at which a student is no worse than its teacher ends."""
-    steps = {}
-    for seed, (curve, final) in _by_seed(curves, arm, teacher):
-        there = curve.index[curve <= final.iloc[-1]]
-        steps[seed] = float(there[0]) if len(there) else math.nan
-    return pd.Series(steps, dtype=float).rename_axis("seed")
-
-
-def _by_seed(curves, *arms):
-    """(seed, held-out curves by step of each arm), over the seeds that all of them have."""
-    evaluated = curves[curves["arm"].isin(arms)].dropna(subset=["heldout_loss"])
-    evaluated = evaluated.set_index(["arm", "seed", "step"])["heldout_loss"].sort_index()
-    by_arm = [evaluated.loc[arm] for arm in arms]
-    seeds = [{*curve.index.unique("seed")} for curve in by_arm]
-    for seed in sorted(set.intersection(*seeds)):
-        yield seed, [curve.loc[seed] for curve in by_arm]
+    rows = {}
+    for seed, both in by_step(curves, [arm, against]).groupby("seed"):
+        curve, other = (both[name].droplevel("seed").dropna() for name in (arm, against))
+        if len(curve) and len(other):
+            end, below = other.iloc[-1], np.flatnonzero(curve <= other.iloc[-1])
+            until = curve.iloc[: below[0] + 1 if below.size else 0]
+            share = crossing(until.index, until, end + 1e-12) / other.index[-1]
+            rows[seed] = {"step": max(until.index, default=math.nan), "share": share}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=float).rename_axis("seed")
 
 
 def time_to_loss(params: Params) -> pd.DataFrame:
-    """`steps_to_reach` of every arm of the usual budget.
+    """How soon each arm of the usual budget reaches the final loss of `scratch`.
 
-    Returns
-    -------
-    DataFrame
-        arm, share (of the steps; mean over seeds, nan unless all reach it), low, high, reached,
-        seeds.
+    Columns arm, share (of the steps; nan unless all seeds do), low, high, reached (seeds), seeds.
     """
     curves, rows = table("curves", params), []
-    for arm in _of_usual_budget(params, params.all_arms):
+    for arm in _of_usual_budget(params):
         if (curves["arm"] == arm).any():
-            shares = steps_to_reach(curves, arm)
-            estimate = paired(shares, level=params.verdict.level)
-            reached = shares.notna().sum()
-            rows.append([arm, estimate.mean, estimate.low, estimate.high, reached, len(shares)])
+            shares = reached(curves, arm, "scratch")["share"]
+            mean = paired(shares, level=params.verdict.level)
+            rows.append([arm, mean.mean, mean.low, mean.high, shares.notna().sum(), mean.n])
     return pd.DataFrame(rows, columns=["arm", "share", "low", "high", "reached", "seeds"])
 
 
@@ -155,10 +127,10 @@ def adaptive_arms(params: Params) -> list[str]:
 
 
 def overtaking_steps(params: Params) -> pd.DataFrame:
-    """`overtaking` of every student of the weak teacher: arm, then a column per seed."""
+    """The first step at which a student of the weak teacher is as good as that: a column a seed."""
     curves, rows = table("curves", params), {}
     for name, arm in params.all_arms.items():
         teaches = arm.teacher == "weak-teacher" and arm.soft_weight != 0 and arm.context is None
         if teaches and (curves["arm"] == name).any():
-            rows[name] = overtaking(curves, name, arm.teacher)
+            rows[name] = reached(curves, name, arm.teacher)["step"]
     return pd.DataFrame(rows).T.rename_axis("arm").rename(columns="seed {}".format).reset_index()

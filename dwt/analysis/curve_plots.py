@@ -4,40 +4,44 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from dwt.analysis.comparisons import by_step, crossings, gain, losses
+from dwt.analysis.comparisons import crossings, gain
 from dwt.analysis.plot_style import LOSS, headline, mean_lines, sample, styles
-from dwt.analysis.wording import direction
+from dwt.analysis.stats import short
+from dwt.analysis.tables import by_step, losses, with_rows
+from dwt.analysis.wording import SIDES, direction
 
 STEP = "step (labels: weight of the soft loss)"
 
 
 def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
-    """Held-out loss over training: the mean and every seed."""
+    """Held-out loss over training: the mean and every seed of the arms that were run."""
+    arms = with_rows(runs, arms)
     loss = losses(runs)[arms]
     _mean_curves(axis, by_step(curves, arms), curves)
     axis.set_ylabel(LOSS)
     best, second = loss.mean().sort_values().index[:2]
     d = gain(loss, best, second, level=level)
-    numbers = f"gain over {second} {d.brief} {sample(d.n, level)}"
+    numbers = f"gain over {second} {short(d)} {sample(d.n, level)}"
     headline(axis, f"{best} ends lowest, before {second}", numbers, label=STEP)
 
 
 def lead(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
-    """Gain of each arm over `arms[1]` over training, with a tick where a seed's curves cross."""
-    wide, loss, base, ends, numbers = by_step(curves, arms), losses(runs), arms[1], {}, []
+    """Gain of the arms after the second over it, with a tick where a seed's curves cross."""
+    _, base, *others = with_rows(runs, arms, 3)
+    wide, loss, look = by_step(curves, [base, *others]), losses(runs), styles(curves["arm"])
     axis.axhline(0, color="0.4", lw=0.8)
-    _mean_curves(axis, -wide[arms[2:]].sub(wide[base], axis=0), curves)
-    words = {"better": "better", "worse": "worse", "unclear": "undecided"}
-    for arm in arms[2:]:
-        steps, look = crossings(curves, arm, base), styles(curves["arm"])[arm]
-        axis.plot(steps, np.zeros(len(steps)), "|", color=look.color, ms=14, mew=1.5)
-        d = gain(loss, arm, base, level=level)
-        ends.setdefault(direction(d, **words), []).append(arm)
-        numbers.append(f"{arm}\xa0{d.brief}")
+    _mean_curves(axis, -wide[others].sub(wide[base], axis=0), curves)
     axis.set_ylabel(f"gain over {base} (nats)")
-    numbers = f"at the end {'; '.join(numbers)} {sample(d.n, level)}"
-    parts = [f"{' and '.join(group)} {word}" for word, group in ends.items()]
-    headline(axis, f"Against {base}: {', '.join(parts)}", numbers, label=STEP)
+    gains = {arm: gain(loss, arm, base, level=level) for arm in others}
+    ends = {}
+    for arm, d in gains.items():
+        steps = crossings(curves, arm, base)
+        axis.plot(steps, np.zeros(len(steps)), "|", color=look[arm].color, ms=14, mew=1.5)
+        ends.setdefault(direction(d, SIDES), []).append(arm)
+    parts = ", ".join(f"{' and '.join(group)} {word}" for word, group in ends.items())
+    numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
+    seeds = sample([d.n for d in gains.values()], level)
+    headline(axis, f"Against {base}: {parts}", f"at the end {numbers} {seeds}", label=STEP)
 
 
 def effective_weight(curves: pd.DataFrame, arms, axes) -> None:
@@ -59,9 +63,8 @@ def weights_over_training(curves: pd.DataFrame, arms, axis: Axes) -> None:
     """The soft weight at each logged step of every seed, as an adaptive schedule set it."""
     look = styles(["normal", *arms])
     for arm in arms:
-        for _, seed in curves[curves["arm"] == arm].dropna(subset=["soft_weight"]).groupby("seed"):
-            axis.plot(seed["step"], seed["soft_weight"], color=look[arm].color,
-                      ls=look[arm].linestyle, lw=1)  # fmt: skip
+        seeds = by_step(curves, [arm], "soft_weight")[arm].unstack("seed")
+        axis.plot(seeds.index, seeds, color=look[arm].color, ls=look[arm].linestyle, lw=1)
         axis.plot([], [], color=look[arm].color, ls=look[arm].linestyle, label=arm)
     axis.legend(frameon=False)
     axis.set_ylabel("weight of the soft loss")

@@ -4,36 +4,26 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dwt.analysis.claims import VERDICTS
-from dwt.analysis.comparisons import losses
+from dwt.analysis.claims import NO_SCALE
 from dwt.analysis.curve_plots import lead
 from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
-from dwt.analysis.plot_style import (
-    LABEL_BOX,
-    LOSS,
-    beside,
-    headline,
-    ink,
-    mean_and_seeds,
-    sample,
-    styles,
-)
-from dwt.analysis.stats import signed
-from dwt.analysis.tables import table
+from dwt.analysis.plot_style import LABEL_BOX, LOSS, beside, headline, sample, seed_marks, styles
+from dwt.analysis.stats import VERDICTS, short, signed
+from dwt.analysis.tables import losses, table
 from dwt.analysis.teacher_gap import gap_points
 from dwt.analysis.wording import count_verdicts, direction
 from dwt.config.schema import Params
 
-NO_SCALE = "No scale that `compare` names (params.yaml) has results of the declared arms."
 VERDICT_STYLES = dict(zip(VERDICTS, (("C0", "o"), ("C3", "X"), ("0.5", "D")), strict=True))
 WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]
 
 
-def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float = 0.95) -> None:
+def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
     """Factor iii: remapped or not, with the soft loss or without; dashed, if effects added."""
     loss, result, look = losses(runs), two_by_two(runs, arms, level=level), styles(runs["arm"])
     corner, loss = result.corners, loss[arms].dropna()
@@ -47,29 +37,24 @@ def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level: float
         axis.text(0.5, pair.mean().mean(), signed(effect.mean), ha="center", va="center",
                   bbox=LABEL_BOX)  # fmt: skip
         for x, arm in enumerate(pair):
-            mean_and_seeds(axis, pd.Series(float(x), pair.index), pair[arm], look[arm], level)
-            where = {"color": ink(look[arm].color), **beside("left" if x else "right")}
-            axis.annotate(textwrap.fill(arm, 9), (x, pair[arm].mean()), **where)
+            seed_marks(axis, x, pair[arm], look[arm], level)
+            dark = sns.set_hls_values(look[arm].color, l=0.33)
+            axis.annotate(textwrap.fill(arm, 9), (x, pair[arm].mean()), color=dark,
+                          **beside("left" if x else "right"))  # fmt: skip
     axis.set(xticks=[0, 1], xticklabels=["hard loss\nonly", "with the\nsoft loss"], ylabel=LOSS)
     axis.set_xlim(-1.7, 1.9)
-    verbs = dict(better="helps", worse="hurts", unclear="does not clearly change")
-    numbers = f"at the lines: gain of the soft loss; interaction {result.interaction.brief} "
+    verbs = "helps", "hurts", "does not clearly change"
     headline(
         axis,
-        f"The soft loss {direction(result.random, **verbs)} a random start, "
-        f"{direction(result.remapped, **verbs)} a remapped one",
-        numbers + sample(result.interaction.n, level),
+        f"The soft loss {direction(result.random, verbs)} a random start, "
+        f"{direction(result.remapped, verbs)} a remapped one",
+        f"at the lines: gain of the soft loss; interaction {short(result.interaction)} "
+        f"{sample(result.interaction.n, level)}",
     )
 
 
-def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
-    """Loss against the schedule of the soft weight, from either start, a panel per teacher.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        From `dwt.analysis.factorial.factorial_table`.
-    """
+def factorial_panels(rows: pd.DataFrame, axes, *, level=0.95) -> None:
+    """`factorial_table`: loss against the schedule of the soft weight, a panel per teacher."""
     look = dict(zip(("random", "remapped"), styles(["normal", "remapped"]).values(), strict=True))
     for axis, (teacher, cells) in zip(axes, rows.groupby("teacher", sort=False), strict=True):
         order = [weight for weight in WEIGHTS if weight in {*cells["weight"]}]
@@ -78,8 +63,7 @@ def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
             wide = of_start.pivot(index="seed", columns="weight", values="heldout_loss")[order]
             axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
             for x, weight in enumerate(order):
-                seeds = wide[weight].dropna()
-                mean_and_seeds(axis, pd.Series(float(x), seeds.index), seeds, style, level)
+                seed_marks(axis, x, wide[weight].dropna(), style, level)
             beyond = 9 if start == "random" else -14
             axis.annotate(start, (0, wide.mean().iloc[0]), (8, beyond), color=style.color,
                           textcoords="offset points")  # fmt: skip
@@ -93,7 +77,7 @@ def factorial_panels(rows: pd.DataFrame, axes, *, level: float = 0.95) -> None:
     axes[0].set_ylabel(LOSS)
 
 
-def forest(claims: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
+def forest(claims: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     """Every claim: its difference, to the right where it has the claimed sign."""
     axis.axvline(0, color="0.4", lw=0.8)
     where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -127,13 +111,7 @@ def three_factors(params: Params, axes) -> None:
 
 
 def scales(studies: dict[str, Params], figure: Figure) -> None:
-    """`three_factors` of several scales, one row each, its name at the left.
-
-    Parameters
-    ----------
-    studies : dict of str to Params
-        By scale, from `dwt.analysis.cross_scale.finished`.
-    """
+    """`three_factors` of the scales of `claims.finished`, a row each, its name at the left."""
     if not studies:
         figure.text(0.5, 0.5, NO_SCALE, ha="center")
         return

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dwt.analysis.comparisons import gain, losses
-from dwt.analysis.stats import ROW, Paired, paired
-from dwt.analysis.tables import TablesError, table
+from dwt.analysis.comparisons import gain
+from dwt.analysis.stats import Paired, as_table, paired
+from dwt.analysis.tables import TablesError, losses, table
 from dwt.config.params import resolve
 from dwt.config.schema import Params
 
@@ -28,20 +28,14 @@ class TwoByTwo(NamedTuple):
 
 
 def two_by_two(runs: pd.DataFrame, arms: list[str], *, level: float = 0.95) -> TwoByTwo:
-    """The 2 x 2 of start and soft loss.
-
-    Raises
-    ------
-    TablesError
-        If the arms do not fill the four corners once each.
-    """
+    """The 2 x 2 of start and soft loss; a TablesError if `arms` do not fill each corner once."""
     rows = runs[runs["arm"].isin(arms)].drop_duplicates("arm")
     soft = rows["teacher"].notna() & (rows["soft_weight"] != "0.0")
     corners = dict(zip(zip(rows["remap"].notna(), soft, strict=True), rows["arm"], strict=True))
     if len(corners) < 4 or len(rows) != 4:
         raise TablesError(
             "analyses.parameter-remapping: needs four arms, remapped or not times with or without "
-            f"the soft loss; found {', '.join(rows['arm'])} (params.yaml)"
+            f"the soft loss; found {', '.join(rows['arm'])} of {', '.join(arms)} (params.yaml)"
         )
     loss = losses(runs[runs["arm"].isin(arms)])
     random, remapped = (
@@ -49,20 +43,17 @@ def two_by_two(runs: pd.DataFrame, arms: list[str], *, level: float = 0.95) -> T
         for start in (False, True)
     )
     start = gain(loss, corners[True, True], corners[False, True], level=level)
-    cells = [corners[True, True], corners[True, False], corners[False, True], corners[False, False]]
+    cells = (corners[start, soft] for start in (True, False) for soft in (True, False))
     return TwoByTwo(corners, random, remapped, interaction(loss, *cells, level=level), start)
 
 
 def interaction(loss, both, first, second, neither, *, level: float = 0.95) -> Paired:
     """By how much the gain of `both` over `first` exceeds that of `second` over `neither`.
 
-    Parameters
-    ----------
-    loss : DataFrame, [seeds, cells]
-    both, first, second, neither : column of `loss`
+    All four are columns of `loss`, [seeds, cells].
     """
     cells = loss[[both, first, second, neither]].dropna()
-    return paired(cells[first] - cells[both], cells[neither] - cells[second], level=level)
+    return paired(cells[first] - cells[both] - (cells[neither] - cells[second]), level=level)
 
 
 def weight_label(weight: float | dict) -> str:
@@ -78,24 +69,16 @@ def factorial_table(params: Params) -> pd.DataFrame:
     Of the teachers whose students start both at random and remapped. The random start without the
     soft loss is `scratch`, whichever the teacher.
     """
-    runs = table("runs", params).set_index("arm")
     names = (*params.arms, *params.analyses["factorial"])
     students = [resolve(name, params.seeds[0], params) for name in names]
-    frames = []
-    for teacher in dict.fromkeys(run.teacher for run in students):
-        cells = {(NO_KD, "random"): "scratch"}
-        for run in students:
-            if run.teacher == teacher:
-                start = "remapped" if run.remap else "random"
-                cells[weight_label(run.soft_weight), start] = run.arm
-        if len({start for _, start in cells}) == 2:
-            frames += [
-                runs.loc[[arm], ["seed", "heldout_loss"]].reset_index()
-                .assign(teacher=teacher, weight=weight, start=start)
-                for (weight, start), arm in cells.items()
-            ]  # fmt: skip
-    columns = ["teacher", "weight", "start", "arm", "seed", "heldout_loss"]
-    return pd.concat(frames, ignore_index=True)[columns]
+    teachers = dict.fromkeys(run.teacher for run in students)
+    rows = [(teacher, NO_KD, "random", "scratch") for teacher in teachers]
+    for run in students:
+        start = "remapped" if run.remap else "random"
+        rows.append((run.teacher, weight_label(run.soft_weight), start, run.arm))
+    cells = pd.DataFrame(rows, columns=["teacher", "weight", "start", "arm"])
+    cells = cells[cells.groupby("teacher")["start"].transform("nunique") == 2]
+    return cells.merge(table("runs", params)[["arm", "seed", "heldout_loss"]], on="arm")
 
 
 def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -103,29 +86,23 @@ def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 
     Every effect is against no soft loss or a random start: a simple one at that level of the other
     factor, a main one averaged over the other factor. An interaction is by how much the gain of a
-    weight is larger from the remapped start.
-
-    Returns
-    -------
-    DataFrame
-        teacher, term ("weight 4 (random)", "weight 4", "weight 4 x remapped"), mean, low, high,
-        n, detectable, p.
+    weight is larger from the remapped start. Columns teacher, term ("weight 4 (random)",
+    "weight 4", "weight 4 x remapped"), mean, low, high, n, detectable, p.
     """
-    lines = []
+    measured = []
     for teacher, cells in rows.groupby("teacher", sort=False):
         loss = cells.pivot(index="seed", columns=["weight", "start"], values="heldout_loss")
         complete = loss.dropna().T
         by_weight, by_start = (complete.groupby(key).mean().T for key in ("weight", "start"))
         weights = [weight for weight in by_weight if weight != NO_KD]
-        simple = {
-            f"{weight} (random)": ((weight, "random"), (NO_KD, "random")) for weight in weights
-        }
-        simple[f"remapped ({NO_KD})"] = (NO_KD, "remapped"), (NO_KD, "random")
-        terms = {term: gain(loss, *pair, level=level) for term, pair in simple.items()}
+        base = NO_KD, "random"
+        pairs = {f"{weight} (random)": [(weight, "random"), base] for weight in weights}
+        pairs[f"remapped ({NO_KD})"] = [(NO_KD, "remapped"), base]
+        terms = {term: gain(loss, *pair, level=level) for term, pair in pairs.items()}
         terms |= {weight: gain(by_weight, weight, NO_KD, level=level) for weight in weights}
         terms["remapped"] = gain(by_start, "remapped", "random", level=level)
         for weight in weights:
             cells = ((w, s) for s in ("remapped", "random") for w in (weight, NO_KD))
             terms[f"{weight} x remapped"] = interaction(loss, *cells, level=level)
-        lines += [[teacher, term, *effect.row] for term, effect in terms.items()]
-    return pd.DataFrame(lines, columns=["teacher", "term", *ROW])
+        measured += [((teacher, term), effect) for term, effect in terms.items()]
+    return as_table(measured, "teacher", "term")

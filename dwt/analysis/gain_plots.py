@@ -7,35 +7,25 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from dwt.analysis.plot_style import (
-    LOSS,
-    beside,
-    headline,
-    label_beyond,
-    mean_and_seeds,
-    sample,
-    styles,
-)
-from dwt.analysis.stats import paired, signed
+from dwt.analysis.plot_style import LOSS, beside, headline, named_marks, sample, seed_marks, styles
+from dwt.analysis.stats import paired, short
 from dwt.analysis.summaries import gains_by_side
 from dwt.analysis.teacher_gap import ROUTES, gap_line
-from dwt.analysis.wording import describe_gap, direction
+from dwt.analysis.wording import SIDES, describe_gap, direction
 
 ROUTE_STYLES = dict(zip(ROUTES, styles(["scratch", "normal", "very-weak"]).values(), strict=True))
 
 
-def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
+def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     """Gain of the soft loss against the teacher's gap, with the fitted line and its zero.
 
-    Parameters
-    ----------
-    points : DataFrame
-        From `dwt.analysis.teacher_gap.gap_points`, of one start. With several routes to the gap,
-        the marker tells the route; else the arm.
+    `points` are those of `gap_points` from one start. With several routes to the gap, the marker
+    tells the route; else the arm.
     """
-    line, routes = gap_line(points, level=level), [*points["route"].unique()]
+    line, about = gap_line(points, level=level), points.drop_duplicates("arm").set_index("arm")
+    routes = [*about["route"].unique()]
     several = len(routes) > 1
-    look = ROUTE_STYLES if several else styles(points["arm"])
+    look = about["route"].map(ROUTE_STYLES) if several else styles(points["arm"])
     xs = np.array([points["gap"].min(), points["gap"].max()])
     axis.axhline(0, color="0.4", lw=0.8)
     axis.set_xlim(*(xs + np.array([-0.2, 0.2]) * np.ptp(xs)))
@@ -46,37 +36,25 @@ def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level: float = 0.95) -
             if not math.isnan(zero.low):
                 axis.axvspan(zero.low, zero.high, color="0.92", zorder=0)
             axis.axvline(zero.gap, color="0.4", lw=1, ls="--", zorder=1)
-    for i, arm in enumerate(points.groupby("arm")["gap"].mean().sort_values().index):
-        seeds = points[points["arm"] == arm]
-        style = look[seeds["route"].iloc[0] if several else arm]
-        mean_and_seeds(axis, seeds["gap"], seeds["gain"], style, level)
-        label_beyond(axis, seeds["gap"], seeds["gain"], arm, above=i % 2 == 0, level=level,
-                     color=style.color)  # fmt: skip
+    named_marks(axis, points, "gap", "gain", look, level)
     axis.margins(y=0.2)
-    if several:
-        for route in routes:
-            axis.plot([], [], look[route].marker, color=look[route].color, label=route)
-        axis.legend(frameon=False, loc="lower left")
     axis.set_ylabel("gain (nats)")
     finding, numbers = describe_gap(line, points)
-    if several and line is not None:
-        finding += f"; routes off the line: {', '.join(line.off) or 'none'}"
-    if not several:
-        layers = ", ".join(map(str, points.drop_duplicates("arm")["layers"]))
+    if several:
+        for route in routes:
+            style = ROUTE_STYLES[route]
+            axis.plot([], [], style.marker, color=style.color, label=route)
+        axis.legend(frameon=False, loc="lower left")
+        if line is not None:
+            finding += f"; routes off the line: {', '.join(line.off) or 'none'}"
+    else:
+        layers = ", ".join(map(str, about["layers"]))
         numbers = "; ".join(filter(None, [numbers, f"teachers of {layers} layers"]))
     headline(axis, finding, numbers, label="gap: teacher's loss − student's without it (nats)")
 
 
-def gain_bars(
-    table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", level: float = 0.95
-) -> None:
-    """A mean and interval per row, best first.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `dwt.analysis.comparisons.gains`.
-    """
+def gain_bars(table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", level=0.95) -> None:
+    """A mean and interval per row of `dwt.analysis.comparisons.gains`, best first."""
     table = table.sort_values("mean", ascending=False, kind="stable")
     axis.axvline(0, color="0.4", lw=0.8)
     look = styles(table["arm"])
@@ -94,88 +72,64 @@ def gain_bars(
              label=f"gain over {against}, nats {sample(table['n'], level)}")  # fmt: skip
 
 
-def setting_grid(table: pd.DataFrame, axes, *, level: float = 0.95) -> None:
-    """Gain over (soft weight, temperature), a panel per teacher.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `dwt.analysis.comparisons.poor_teachers`.
-    """
+def setting_grid(table: pd.DataFrame, axes, *, level=0.95) -> None:
+    """`poor_teachers`: gain over (soft weight, temperature), a panel per teacher."""
     limit = table["mean"].abs().max()
-    for axis, (teacher, of_teacher) in zip(axes, table.groupby("teacher", sort=False), strict=True):
-        by = dict(index="temperature", columns="soft_weight")
-        mean = of_teacher.pivot(**by, values="mean")
-        low, high = (of_teacher.pivot(**by, values=name) for name in ("low", "high"))
-        words = mean.map(signed) + "\n[" + low.map(signed) + ", " + high.map(signed) + "]"
-        sns.heatmap(mean, annot=words, fmt="", cmap="vlag_r", center=0, vmin=-limit, vmax=limit,
+    for axis, (teacher, rows) in zip(axes, table.groupby("teacher", sort=False), strict=True):
+        rows = rows.assign(text=[short(row).replace(" ", "\n", 1) for row in rows.itertuples()])
+        mean, text = (
+            rows.pivot(index="temperature", columns="soft_weight", values=name)
+            for name in ("mean", "text")
+        )
+        sns.heatmap(mean, annot=text, fmt="", cmap="vlag_r", center=0, vmin=-limit, vmax=limit,
                     cbar=False, ax=axis, annot_kws={"fontsize": 8})  # fmt: skip
         axis.set_ylabel("temperature")
-        best = of_teacher.loc[of_teacher["mean"].idxmax()]
-        better = (of_teacher["low"] > 0).sum()
+        best = rows.loc[rows["mean"].idxmax()]
         headline(
             axis,
             f"{teacher}: best at weight {best['soft_weight']:g}, temperature "
-            f"{best['temperature']:g}; {better} of {len(of_teacher)} settings clearly help",
-            label=f"weight of the soft loss {sample(of_teacher['n'], level)}",
+            f"{best['temperature']:g}; {(rows['low'] > 0).sum()} of {len(rows)} settings clearly "
+            "help",
+            label=f"weight of the soft loss {sample(rows['n'], level)}",
         )
 
 
-def loss_against_flops(
-    compared: pd.DataFrame, budgets: pd.DataFrame, arms, axis: Axes, *, level: float = 0.95
-) -> None:
+def loss_against_flops(compared, budgets, arms, axis: Axes, *, level=0.95) -> None:
     """Losses against training FLOPs: the student without a teacher as a line, arms as marks.
 
-    Parameters
-    ----------
-    compared, budgets : DataFrame
-        From `dwt.analysis.compute.at_equal_flops` and `no_teacher_runs`.
+    `compared` and `budgets` are tables of `compute.at_equal_flops` and `compute.no_teacher_runs`.
     """
     look = styles(["scratch", *arms])
     mean = budgets.groupby("arm")[["flops", "loss"]].mean().sort_values("flops")
     axis.plot(mean["flops"], mean["loss"], color=look["scratch"].color, zorder=1)
     for _, seeds in budgets.groupby("arm", sort=False):
-        mean_and_seeds(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
+        seed_marks(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
     axis.annotate("no teacher", (mean["flops"].iloc[-1], mean["loss"].iloc[-1]), **beside("left"))
     known = compared[compared["arm"].isin(arms)].dropna()
-    by_arm = dict(list(known.groupby("arm", sort=False)))
-    costliest = sorted(by_arm, key=lambda arm: -by_arm[arm]["flops"].mean())
-    for i, arm in enumerate(costliest):
-        seeds = by_arm[arm]
-        mean_and_seeds(axis, seeds["flops"], seeds["loss"], look[arm], level)
-        label_beyond(axis, seeds["flops"], seeds["loss"], arm, above=i % 2 == 0, level=level,
-                     color=look[arm].color)  # fmt: skip
-    parts, numbers = [], []
-    for arm in [arm for arm in arms if arm in by_arm]:
-        d = -paired(by_arm[arm]["difference"], level=level)
-        words = direction(d, better="better", worse="worse", unclear="undecided")
-        parts.append(f"{arm} {words}")
-        numbers.append(f"{arm}\xa0{d.brief}")
+    named_marks(axis, known, "flops", "loss", look, level, ascending=False)
+    by_arm = dict(list(known.groupby("arm")["difference"]))
+    gains = {arm: paired(-by_arm[arm], level=level) for arm in arms if arm in by_arm}
+    words = ", ".join(f"{arm} {direction(d, SIDES)}" for arm, d in gains.items())
+    numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
+    seeds = sample([d.n for d in gains.values()], level)
     axis.set_xscale("log")
     axis.margins(x=0.1, y=0.12)
     axis.set_ylabel(LOSS)
-    counts = sample([len(by_arm[arm]) for arm in by_arm], level)
-    headline(axis, f"Against no teacher at equal FLOPs: {', '.join(parts)}",
-             f"gains: {'; '.join(numbers)} {counts}", label="training FLOPs")  # fmt: skip
+    finding = f"Against no teacher at equal FLOPs: {words}"
+    headline(axis, finding, f"gains: {numbers} {seeds}", label="training FLOPs")
 
 
-def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> None:
-    """Gain by frequency band, apart where the teacher's first guess is right and where wrong.
-
-    Parameters
-    ----------
-    tokens : DataFrame
-        One arm of `dwt.analysis.tables.token_losses`.
-    """
+def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
+    """`token_losses` of one arm: gain by frequency, where the teacher's guess is right or wrong."""
     tokens = tokens.assign(gain=tokens["loss_without"] - tokens["loss"])
-    bands = [*dict.fromkeys(tokens.sort_values("band", key=_first_rank)["band"])]
+    first_rank = tokens["band"].str.partition("-")[0].astype(int)
+    bands = [*tokens["band"][first_rank.sort_values(kind="stable").index].unique()]
     axis.axhline(0, color="0.4", lw=0.8)
-    for right, style, shift in ((True, styles(["normal"])["normal"], -0.12),
-                                (False, styles(["strong"])["strong"], 0.12)):  # fmt: skip
+    for right, arm, shift in ((True, "normal", -0.12), (False, "strong", 0.12)):
+        style = styles([arm])[arm]
         for x, band in enumerate(bands):
-            of_band = tokens["band"] == band
-            seeds = tokens[of_band & (tokens["teacher_right"] == right)].set_index("seed")["gain"]
-            mean_and_seeds(axis, pd.Series(x + shift, seeds.index), seeds, style, level)
+            shown = (tokens["band"] == band) & (tokens["teacher_right"] == right)
+            seed_marks(axis, x + shift, tokens.loc[shown, "gain"], style, level)
         words = "teacher right" if right else "teacher wrong"
         axis.plot([], [], style.marker, color=style.color, label=words)
     axis.legend(frameon=False, loc="lower left")
@@ -184,10 +138,6 @@ def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level: float = 0.95) -> N
     axis.set_ylabel(f"gain over {without} (nats)")
     (right, _), (wrong, _) = (gains_by_side(tokens, level=level)[side] for side in (True, False))
     where = "right" if right.mean > wrong.mean else "wrong"
-    numbers = f"right: {right.brief}; wrong: {wrong.brief} {sample(right.n, level)}"
+    numbers = f"right: {short(right)}; wrong: {short(wrong)} {sample(right.n, level)}"
     headline(axis, f"{arm} gains more where its teacher is {where}", numbers,
              label="rank of the true token in the training text")  # fmt: skip
-
-
-def _first_rank(bands):
-    return bands.str.partition("-")[0].astype(int)

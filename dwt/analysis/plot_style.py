@@ -61,66 +61,69 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(partial, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def mean_and_seeds(
-    axis: Axes, x: pd.Series, y: pd.Series, style: Style, level: float, *, across: bool = False
-) -> None:
-    """Small hollow marks for seeds, one full mark for the mean, its t-interval as a bar."""
-    values = x if across else y
+def seed_marks(axis: Axes, x, y, style: Style, level: float) -> None:
+    """Small hollow marks for seeds, one full mark for the mean, its t-interval as a bar.
+
+    `x` or `y` may be one place for all seeds; the bar is along the other, by default along `y`.
+    """
+    across = np.isscalar(y)
+    seeds = pd.DataFrame({"x": x, "y": y}).astype(float)
+    mean, values = seeds.mean(), seeds["x" if across else "y"]
     half = paired(values, level=level).high - values.mean()
-    axis.scatter(x, y, s=12, marker=style.marker, facecolors="none", edgecolors=style.color,
-                 linewidths=0.8, zorder=2)  # fmt: skip
+    axis.scatter(seeds["x"], seeds["y"], s=12, marker=style.marker, facecolors="none",
+                 edgecolors=style.color, linewidths=0.8, zorder=2)  # fmt: skip
     bar = {"xerr" if across else "yerr": None if math.isnan(half) else half}
-    axis.errorbar(x.mean(), y.mean(), **bar, color=style.color, marker=style.marker, mec="w", ms=7,
-                  elinewidth=1.4, zorder=3)  # fmt: skip
+    axis.errorbar(mean["x"], mean["y"], **bar, color=style.color, marker=style.marker, mec="w",
+                  ms=7, elinewidth=1.4, zorder=3)  # fmt: skip
 
 
-def label_ends(axis: Axes, x, ys: pd.Series, texts, colors, *, lines: int = 1, ha: str = "left"):
-    """Labels beside x, moved apart vertically where they would overlap."""
-    low, high = axis.get_ylim()
-    inches = axis.get_position().height * axis.figure.get_figheight()
-    least = 0.19 * lines * (high - low) / inches
-    order = np.argsort(ys.to_numpy())
-    places = ys.to_numpy()[order]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + least)
-    places -= (places - ys.to_numpy()[order]).mean()
-    for i, y in zip(order, places, strict=True):
-        axis.annotate(texts[i], (x, y), color=colors[i], annotation_clip=False, bbox=LABEL_BOX,
-                      **beside(ha))  # fmt: skip
+def named_marks(axis: Axes, rows: pd.DataFrame, x, y, looks, level, *, ascending=True) -> None:
+    """`seed_marks` of two columns for each arm, in the order of its mean `x`.
+
+    Names stand above and below by turns, beyond the end of the interval, where no mark is.
+    """
+    order = rows.groupby("arm")[x].mean().sort_values(ascending=ascending).index
+    for i, arm in enumerate(order):
+        seeds, above = rows[rows["arm"] == arm], i % 2 == 0
+        seed_marks(axis, seeds[x], seeds[y], looks[arm], level)
+        estimate = paired(seeds[y], level=level)
+        end = estimate.high if above else estimate.low
+        axis.annotate(
+            arm, (seeds[x].mean(), estimate.mean if math.isnan(end) else end),
+            xytext=(0, 4 if above else -4), textcoords="offset points", ha="center",
+            va="bottom" if above else "top", bbox=LABEL_BOX, color=looks[arm].color,
+        )  # fmt: skip
 
 
 def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -> pd.DataFrame:
-    """Thin lines for seeds, a thick one for the mean, a text at its end; returns the means.
+    """Thin lines for seeds, a thick one for the mean of `wide`, [seeds x steps, arms]; the means.
 
-    Parameters
-    ----------
-    axis : Axes
-    wide : DataFrame, [seeds x steps, arms]
-    looks : dict of str to Style
-        From `styles`.
-    texts : sequence of str
-        One for each arm.
+    The text of each arm stands at the end of its line, moved where two would overlap.
     """
     means = wide.groupby("step").mean()
-    for arm, look in ((arm, looks[arm]) for arm in wide):
-        seeds = wide[arm].unstack("seed")  # [steps, seeds]
+    for arm in wide:
+        look, seeds = looks[arm], wide[arm].unstack("seed")  # [steps, seeds]
         axis.plot(seeds.index, seeds, color=look.color, lw=0.6, alpha=0.5)
         axis.plot(means[arm], color=look.color, ls=look.linestyle, marker=look.marker, mec="w",
                   mew=0.6, markevery=max(1, len(means) // 6))  # fmt: skip
-    colors = [looks[arm].color for arm in wide]
-    label_ends(axis, means.index[-1], means.ffill().iloc[-1], texts, colors)
+    low, high = axis.get_ylim()
+    inches = axis.get_position().height * axis.figure.get_figheight()
+    ends = means.ffill().iloc[-1].to_numpy()
+    order = np.argsort(ends)
+    places = ends[order]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + 0.19 * (high - low) / inches)
+    places -= (places - ends[order]).mean()
+    for i, y in zip(order, places, strict=True):
+        axis.annotate(texts[i], (means.index[-1], y), color=looks[wide.columns[i]].color,
+                      annotation_clip=False, bbox=LABEL_BOX, **beside("left"))  # fmt: skip
     return means
-
-
-def ink(color):
-    """The colour dark enough for text on white."""
-    return sns.set_hls_values(color, l=0.33)
 
 
 def beside(ha: str) -> dict:
     """Where a label stands from its mark."""
-    offset = (9 if ha == "left" else -9, 0)
-    return {"xytext": offset, "textcoords": "offset points", "ha": ha, "va": "center"}
+    place = {"xytext": (9 if ha == "left" else -9, 0), "textcoords": "offset points"}
+    return place | {"ha": ha, "va": "center"}
 
 
 def sample(seeds, level: float) -> str:
@@ -128,16 +131,6 @@ def sample(seeds, level: float) -> str:
     fewest, most = np.min(seeds), np.max(seeds)
     many = most if fewest == most else f"{fewest} to {most}"
     return f"({100 * level:g} % intervals, {many} seeds)" if most > 1 else "(one seed)"
-
-
-def label_beyond(axis: Axes, x, y, text: str, *, above: bool, level: float = 0.95, **style):
-    """Name a mean with its seeds beyond the end of its interval, where no mark is."""
-    estimate = paired(y, level=level)
-    end = estimate.mean if math.isnan(estimate.high) else estimate.high if above else estimate.low
-    axis.annotate(
-        text, (x.mean(), end), xytext=(0, 4 if above else -4), textcoords="offset points",
-        ha="center", va="bottom" if above else "top", bbox=LABEL_BOX, **style,
-    )  # fmt: skip
 
 
 def _wrapped(axis, text, letters=15):

@@ -6,7 +6,7 @@ teacher of the same seed); corpus, settings and teacher sizes are fixed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -15,11 +15,12 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 ROW = ["mean", "low", "high", "n", "detectable", "p"]  # the columns of a difference in any table
+VERDICTS = "supported", "contradicted", "undecided"
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A mean paired difference; `str()` gives it for a sentence."""
+    """A mean paired difference."""
 
     mean: float
     low: float
@@ -29,28 +30,6 @@ class Paired:
     detectable: float  # true mean that n such pairs detect with 80 % power
     p: float  # two-sided sign-flip test
     level: float
-
-    def __str__(self):
-        if math.isnan(self.mean):
-            return "not measured"
-        return f"{signed(self.mean)} ({interval(self.low, self.high, self.level, sign=True)})"
-
-    def __neg__(self):
-        flipped = tuple(-d for d in self.differences)
-        ends = {"low": -self.high, "high": -self.low}
-        return replace(self, mean=-self.mean, differences=flipped, **ends)
-
-    @property
-    def brief(self) -> str:
-        """Mean and interval without the coverage, which a title or a sentence states once."""
-        if math.isnan(self.mean) or math.isnan(self.low):
-            return signed(self.mean)
-        return f"{signed(self.mean)} [{signed(self.low)}, {signed(self.high)}]"
-
-    @property
-    def row(self) -> list:
-        """The values of the columns `ROW`."""
-        return [getattr(self, name) for name in ROW]
 
 
 @dataclass(frozen=True)
@@ -62,48 +41,29 @@ class BreakEven:
     high: float
     slope: Paired
     intercept: float
-    n: int
 
 
-def paired(values: Sequence, reference: Sequence | None = None, *, level: float = 0.95) -> Paired:
-    """Mean of `values - reference`, pair by pair, with a t-interval.
+def paired(differences: Sequence, *, level: float = 0.95) -> Paired:
+    """Mean of paired differences, one per seed, with a t-interval.
 
-    Parameters
-    ----------
-    values, reference : sequence of float, [n]
-        Same order, one entry per seed; two Series must have the same index. Without a reference,
-        the differences themselves.
-    level : float
-        Coverage of the interval.
-
-    Returns
-    -------
-    Paired
-        With one pair `low`, `high` and `detectable` are nan and `p` is 1. A missing value makes
-        all of it nan. `p` enumerates every sign flip up to 16 pairs, so its least value is 2/2^n.
-
-    Raises
-    ------
-    ValueError
-        If the two are empty, not of one length or not of the same seeds.
+    With one pair `low`, `high` and `detectable` are nan and `p` is 1. A missing value makes all of
+    it nan. `p` enumerates every sign flip up to 16 pairs, so its least value is 2/2^n. A ValueError
+    if there is no pair.
     """
-    if isinstance(values, pd.Series) and isinstance(reference, pd.Series):
-        if not values.index.equals(reference.index):
-            raise ValueError(f"pairs differ: {[*values.index]} against {[*reference.index]}")
-    values = np.asarray(values, float)
-    reference = np.zeros_like(values) if reference is None else np.asarray(reference, float)
-    if values.shape != reference.shape or values.ndim != 1 or not values.size:
-        raise ValueError(f"expected two lists of one length, found {values.shape, reference.shape}")
-    d = values - reference  # [n]
-    n, half, least, p = len(d), math.nan, math.nan, 1.0
+    d = np.asarray(differences, float)  # [n]
+    if d.ndim != 1 or not d.size:
+        raise ValueError(f"expected one difference per seed, found shape {d.shape}")
+    n, mean = len(d), float(d.mean())
+    half, least, p = math.nan, math.nan, math.nan if math.isnan(mean) else 1.0
     if n > 1:
         error = d.std(ddof=1) / math.sqrt(n)
         half = stats.t.ppf((1 + level) / 2, n - 1) * error
         least = float(error * detectable(n - 1, level))
-        p = _sign_flip(d)
-    mean = d.mean()
+        if not math.isnan(mean):
+            how = {"permutation_type": "samples", "n_resamples": 2**16, "rng": 0}
+            p = float(stats.permutation_test((d,), np.mean, **how).pvalue)
     low, high = float(mean - half), float(mean + half)
-    return Paired(float(mean), low, high, n, tuple(d.tolist()), least, p, level)
+    return Paired(mean, low, high, n, tuple(d.tolist()), least, p, level)
 
 
 @cache
@@ -113,73 +73,49 @@ def detectable(df: int, level: float = 0.95) -> float:
     return float(effect) * math.sqrt(df + 1)
 
 
-def _sign_flip(d):
-    """Share of sign patterns whose mean is as far from zero as that of `d`."""
-    if np.isnan(d).any():
-        return math.nan
-    test = stats.permutation_test(
-        (d,), np.mean, permutation_type="samples", n_resamples=2**16, rng=0
-    )
-    return float(test.pvalue)
-
-
 def difference(table: pd.DataFrame, arm: str, against: str, *, level: float = 0.95) -> Paired:
     """`table[arm] - table[against]` over the seeds that both have; `table` is [seeds, arms]."""
     pair = table[[arm, against]].dropna()
-    return paired(pair[arm], pair[against], level=level)
+    return paired(pair[arm] - pair[against], level=level)
 
 
-def compare(table: pd.DataFrame, reference: str, *, level: float = 0.95) -> pd.DataFrame:
-    """Every other column compared with the reference column; columns arm and those of `ROW`."""
-    arms = table.columns.drop(reference)
-    rows = [[arm, *difference(table, arm, reference, level=level).row] for arm in arms]
-    return pd.DataFrame(rows, columns=["arm", *ROW])
+def as_table(estimates, *names: str) -> pd.DataFrame:
+    """One row for each (key, `Paired`): the values of the key under `names`, then `ROW`."""
+    rows = [[*key, *(getattr(estimate, name) for name in ROW)] for key, estimate in estimates]
+    return pd.DataFrame(rows, columns=[*names, *ROW])
+
+
+def flipped(rows: pd.DataFrame) -> pd.DataFrame:
+    """Differences of losses as gains: `rows` with mean, low and high of the opposite sign."""
+    return rows.assign(mean=-rows["mean"], low=-rows["high"], high=-rows["low"])
 
 
 def verdict(difference, expect: str) -> str:
-    """The verdict on a claim: "supported", "contradicted" or "undecided".
+    """One of `VERDICTS`: whether the interval is on the expected side of zero, lower or higher.
 
-    Parameters
-    ----------
-    difference : Paired
-        Anything with `low` and `high`; a missing interval is undecided.
-    expect : {"lower", "higher"}
-        The side of zero that the claim expects.
+    `difference` is anything with `low` and `high`; a missing interval is undecided.
     """
-    if expect not in ("lower", "higher"):
-        raise ValueError(f"expect: {expect!r} is neither 'lower' nor 'higher'")
-    below, above = difference.high < 0, difference.low > 0
-    if not (below or above):
+    side = "lower" if difference.high < 0 else "higher" if difference.low > 0 else None
+    if side is None:
         return "undecided"
-    return "supported" if below == (expect == "lower") else "contradicted"
+    return "supported" if side == expect else "contradicted"
 
 
 def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
-    """Where the gain is zero, with Fieller's interval over seeds.
+    """Where the gain is zero, with Fieller's interval over seeds; both are [seeds, teachers].
 
     One straight line is fitted per seed, `gain = a + b gap`. The estimate is the zero of the mean
     line; the interval holds every gap at which a t-interval of the seeds' fitted gains covers
     zero. It is unbounded (-inf, inf) when the interval of the slope covers zero, and nan with one
-    seed. The teachers are fixed: the interval does not cover another set of them, nor a curve.
-
-    Parameters
-    ----------
-    gap, gain : array, [seeds, teachers]
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, or a seed has fewer than two different gaps.
+    seed. The teachers are fixed: the interval does not cover another set of them, nor a curve. A
+    ValueError if shapes differ, or a seed has fewer than two different gaps.
     """
     gap, gain = np.asarray(gap, float), np.asarray(gain, float)
     if gap.shape != gain.shape or gap.ndim != 2 or gap.shape[1] < 2:
         raise ValueError(f"expected two [seeds, teachers >= 2], found {gap.shape, gain.shape}")
     fits = [stats.linregress(x, y) for x, y in zip(gap, gain, strict=True)]
-    slopes = np.array([fit.slope for fit in fits])
-    lines = np.array([[fit.intercept for fit in fits], slopes])  # [2, seeds]
-    a, b = lines.mean(axis=1)
-    n = len(fits)
-    slope = paired(slopes, np.zeros(n), level=level)
+    lines = np.array([[fit.intercept for fit in fits], [fit.slope for fit in fits]])  # [2, seeds]
+    (a, b), n, slope = lines.mean(axis=1), len(fits), paired(lines[1], level=level)
     low = high = math.nan
     if n > 1:
         (aa, ab), (_, bb) = np.cov(lines) / n * stats.t.ppf((1 + level) / 2, n - 1) ** 2
@@ -190,22 +126,7 @@ def break_even(gap, gain, *, level: float = 0.95) -> BreakEven:
             root = math.sqrt(max(linear**2 - square * constant, 0.0))
             low, high = (-linear - root) / square, (-linear + root) / square
     zero = float(-a / b) if b else math.nan
-    return BreakEven(zero, float(low), float(high), slope, float(a), n)
-
-
-def interpolate(x, y, where: float) -> float:
-    """A curve at one place: linear between its points, nan outside of them.
-
-    Parameters
-    ----------
-    x, y : array, [points]
-        `x` increases; points without `y` are left out.
-    """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    there = ~np.isnan(y)
-    if (np.diff(x[there]) <= 0).any():
-        raise ValueError("x must increase from point to point")
-    return float(np.interp(where, x[there], y[there], left=math.nan, right=math.nan))
+    return BreakEven(zero, float(low), float(high), slope, float(a))
 
 
 def crossing(steps, first, second) -> float:
@@ -228,6 +149,13 @@ def crossing(steps, first, second) -> float:
 def signed(value: float) -> str:
     """A difference as text: three decimals, always a sign, a typographic minus."""
     return f"{value:+.3f}".replace("-", "−")
+
+
+def short(row) -> str:
+    """Mean and interval, if there is one, of anything with `mean`, `low` and `high`."""
+    if math.isnan(row.low):
+        return signed(row.mean)
+    return f"{signed(row.mean)} [{signed(row.low)}, {signed(row.high)}]"
 
 
 def plain(value: float) -> str:

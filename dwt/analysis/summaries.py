@@ -6,11 +6,11 @@ import pandas as pd
 
 from dwt.analysis import compute, factorial, wording
 from dwt.analysis.claims import claims, claims_not_run
-from dwt.analysis.comparisons import crossings, gain, gains, losses, poor_teachers
-from dwt.analysis.stats import paired, plain
-from dwt.analysis.tables import not_run, table, token_losses
+from dwt.analysis.comparisons import crossings, gain, gains, poor_teachers
+from dwt.analysis.stats import paired, plain, short
+from dwt.analysis.tables import losses, not_run, table, token_losses
 from dwt.analysis.teacher_gap import gap_line, gap_points
-from dwt.analysis.wording import VERBS, WORDS, direction, listed, short
+from dwt.analysis.wording import THAN, VERBS, direction, listed
 from dwt.config.files import atomic_path
 from dwt.config.schema import Params
 
@@ -20,12 +20,18 @@ FACTORS = "teacher-quality", "loss-weight", "parameter-remapping"
 def describe(params: Params, analysis: str) -> str:
     """The answer of an analysis (a key of `analyses`), or the reason that there is none."""
     if not is_run(params, analysis):
-        missing = not_run(params, params.analyses[analysis])
-        what = listed(missing) if missing else "the losses by token (tables/tokens.csv)"
-        return f"Not run at scale {params.scale}: {what}. `make extended` runs them.\n"
+        return f"{_answer(params, analysis)}\n"
     level = f"{100 * params.verdict.level:g} %"
     note = f"Gains in nats per masked token, positive where the loss is lower; {level} intervals."
-    return f"{_ANSWERS[analysis](params)}\n\n{note}\n"
+    return f"{_answer(params, analysis)}\n\n{note}\n"
+
+
+def _answer(params, analysis):
+    if is_run(params, analysis):
+        return _ANSWERS[analysis](params)
+    missing = not_run(params, params.analyses[analysis])
+    what = listed(missing) if missing else "the losses by token (tables/tokens.csv)"
+    return f"Not run at scale {params.scale}: {what}. `make extended` runs them."
 
 
 def is_run(params: Params, analysis: str) -> bool:
@@ -50,7 +56,7 @@ def describe_study(params: Params) -> str:
         f"{params.scale}); gains in held-out loss, nats per masked token, positive where the loss "
         f"is lower; means over seeds with {100 * params.verdict.level:g} % intervals:"
     )
-    factors = [f"- {name.replace('-', ' ')}: {_ANSWERS[name](params)}" for name in FACTORS]
+    factors = [f"- {name.replace('-', ' ')}: {_answer(params, name)}" for name in FACTORS]
     counts = f"- {len(judged)} claims: {wording.count_verdicts(judged)}, at this scale."
     counts += f" {len(rest)} more were not run." if rest else ""
     return "\n".join([head, "", *factors, counts, ""])
@@ -67,14 +73,15 @@ def describe_size(params: Params) -> str:
 
 
 def _teacher_quality(params):
-    arms, level = params.analyses["teacher-quality"], params.verdict.level
+    arms = params.analyses["teacher-quality"]
     points = gap_points(params, arms)
     gap, measured = points.groupby("arm")["gap"].mean(), gains(params, arms[1:], against=arms[0])
     parts = [f"`{row.arm}` (gap {plain(gap[row.arm])}) gains {short(row)}"
              for row in measured.itertuples()]  # fmt: skip
+    sentence = _gap_sentence(gap_line(points, level=params.verdict.level), points)
     return (
-        f"{_gap_sentence(gap_line(points, level=level), points)}; the gap is the "
-        f"teacher's loss minus that of the student without a teacher: {'; '.join(parts)}."
+        f"{sentence}; the gap is the teacher's loss minus that of the student without a teacher: "
+        f"{'; '.join(parts)}."
     )
 
 
@@ -82,7 +89,7 @@ def _loss_weight(params):
     arms, curves = params.analyses["loss-weight"], table("curves", params)
     base, measured = arms[1], gains(params, arms[2:], against=arms[1])
     parts = [
-        f"`{row.arm}` ends {direction(row, **WORDS)} `{base}` (gain {short(row)}), "
+        f"`{row.arm}` ends {direction(row, THAN)} `{base}` (gain {short(row)}), "
         f"{wording.describe_crossing(crossings(curves, row.arm, base))}"
         for row in measured.itertuples()
     ]
@@ -93,11 +100,11 @@ def _parameter_remapping(params):
     arms, level = params.analyses["parameter-remapping"], params.verdict.level
     measured = factorial.two_by_two(table("runs", params), arms, level=level)
     return (
-        f"The soft loss {direction(measured.random, **VERBS)} a randomly initialised student (gain "
-        f"{measured.random.brief}) and {direction(measured.remapped, **VERBS)} a remapped one "
-        f"({measured.remapped.brief}), an interaction of {measured.interaction.brief}; with it, "
-        f"remapping ends {direction(measured.start, **WORDS)} random initialisation "
-        f"({measured.start.brief})."
+        f"The soft loss {direction(measured.random, VERBS)} a randomly initialised student (gain "
+        f"{short(measured.random)}) and {direction(measured.remapped, VERBS)} a remapped one "
+        f"({short(measured.remapped)}), an interaction of {short(measured.interaction)}; with it, "
+        f"remapping ends {direction(measured.start, THAN)} random initialisation "
+        f"({short(measured.start)})."
     )
 
 
@@ -107,16 +114,16 @@ def _gap_sentence(line, points):
 
 
 def _gap(params):
-    points, level, lines = gap_points(params), params.verdict.level, []
+    points, lines = gap_points(params), []
     for start, rows in points.groupby("start"):
-        line, mean = gap_line(rows, level=level), rows.groupby("arm")["gain"].mean()
-        fits = "; ".join(f"{route} {d.brief}" for route, d in line.off.items())
-        lines.append(
-            f"- from {'copied' if start == 'remapped' else 'random'} weights: "
-            f"{_gap_sentence(line, rows)}; {(mean > 0).sum()} of {len(mean)} arms gain; "
-            f"slope {line.zero.slope.brief} nats of gain per nat of gap; "
-            f"{f'off that line: {fits}' if fits else 'no route is off that line'}."
-        )
+        line, mean = gap_line(rows, level=params.verdict.level), rows.groupby("arm")["gain"].mean()
+        parts = [_gap_sentence(line, rows), f"{(mean > 0).sum()} of {len(mean)} arms gain"]
+        if line is not None:
+            fits = "; ".join(f"{route} {short(d)}" for route, d in line.off.items())
+            parts.append(f"slope {short(line.zero.slope)} nats of gain per nat of gap")
+            parts.append(f"off that line: {fits}" if fits else "no route is off that line")
+        weights = "copied" if start == "remapped" else "random"
+        lines.append(f"- from {weights} weights: {'; '.join(parts)}.")
     return "\n".join(lines)
 
 
@@ -125,7 +132,7 @@ def _factorial(params):
     weak = rows[rows["teacher"] == "weak-teacher"]
     joint, simple = (weak["term"].str.contains(sign, regex=False) for sign in (" x ", "("))
     main, both = (
-        "; ".join(f"{row.term} {short(row)} ({row.n} seeds)" for row in part.itertuples())
+        "; ".join(f"{row.term} {_with_seeds(row)}" for row in part.itertuples())
         for part in (weak[~joint & ~simple], weak[joint])
     )
     return (
@@ -136,25 +143,25 @@ def _factorial(params):
 
 def _controls(params):
     measured = gains(params, ["normal", *params.analyses["controls"]])
-    return f"Gains over the student without a teacher: {_with_seeds(measured)}."
+    parts = [f"`{row.arm}` {_with_seeds(row)}" for row in measured.itertuples()]
+    return f"Gains over the student without a teacher: {', '.join(parts)}."
 
 
-def _with_seeds(measured):
-    return ", ".join(f"`{row.arm}` {short(row)} ({row.n} seeds)" for row in measured.itertuples())
+def _with_seeds(row):
+    return f"{short(row)} ({row.n} seed{'s' if row.n > 1 else ''})"
 
 
 def _poor_teachers(params):
-    measured, level, lines = poor_teachers(params), params.verdict.level, []
-    loss = losses(table("runs", params))
+    measured, loss, lines = poor_teachers(params), losses(table("runs", params)), []
     for teacher, rows in measured.groupby("teacher", sort=False):
-        usual = rows[(rows["soft_weight"] == 1) & (rows["temperature"] == 1)].iloc[[0]]
-        best = rows.loc[rows["mean"].idxmax()]
-        setting = f"weight {best['soft_weight']:g}, temperature {best['temperature']:g}"
-        more = gain(loss, best["arm"], usual["arm"].iloc[0], level=level)
+        (usual,) = rows.query("soft_weight == 1 and temperature == 1").itertuples()
+        best = max(rows.itertuples(), key=lambda row: row.mean)
+        more = gain(loss, best.arm, usual.arm, level=params.verdict.level)
         lines.append(
-            f"- `{teacher}` with weight 1 and temperature 1: {_with_seeds(usual)}. Best of "
-            f"{len(rows)} settings: {_with_seeds(rows[rows['arm'] == best['arm']])}, {setting}; "
-            f"over the usual setting {more.brief}. {(rows['low'] > 0).sum()} of them clearly help."
+            f"- `{teacher}` with weight 1 and temperature 1: `{usual.arm}` {_with_seeds(usual)}. "
+            f"Best of {len(rows)} settings: `{best.arm}` {_with_seeds(best)}, weight "
+            f"{best.soft_weight:g}, temperature {best.temperature:g}; over the usual setting "
+            f"{short(more)}. {(rows['low'] > 0).sum()} of them clearly help."
         )
     return "\n".join(lines)
 
@@ -162,16 +169,15 @@ def _poor_teachers(params):
 def _compute(params):
     measured, lines = compute.gains_at_equal_flops(params), []
     for arm in ("normal", "adaptive", "remapped-no-kd"):
-        of_arm = [f"{short(row)} ({compute.READINGS[row.reading]})"
-                  for row in measured[measured["arm"] == arm].itertuples()]  # fmt: skip
-        words = direction(measured[measured["arm"] == arm].iloc[0], **WORDS)
-        lines.append(
-            f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {', '.join(of_arm)}."
-        )
+        rows = [*measured[measured["arm"] == arm].itertuples()]
+        of_arm = ", ".join(f"{short(row)} ({compute.READINGS[row.reading]})" for row in rows)
+        words = direction(rows[0], THAN)
+        lines.append(f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {of_arm}.")
     times = compute.time_to_loss(params).set_index("arm")
     for arm in ("normal", "strong", "adaptive", "remapped-no-kd"):
         row = times.loc[arm]
-        when = f"after {row['share']:.2f} of its steps ({row['low']:.2f} to {row['high']:.2f})"
+        bounds = f" ({row['low']:.2f} to {row['high']:.2f})" if row["seeds"] > 1 else ""
+        when = f"after {row['share']:.2f} of its steps{bounds}"
         if math.isnan(row["share"]):
             when = f"in {row['reached']:.0f} of {row['seeds']:.0f} seeds only"
         lines.append(f"- `{arm}` reaches the final loss of the student without a teacher {when}.")
@@ -183,18 +189,12 @@ def _stopping(params):
     rivals = ("adaptive", "normal"), ("adaptive", "1-to-0"), ("adaptive-4x", "scratch-4x")
     for arm, against in rivals:
         d = gain(loss, arm, against, level=params.verdict.level)
-        lines.append(f"- `{arm}` ends {direction(d, **WORDS)} `{against}`: gain {d.brief}.")
+        lines.append(f"- `{arm}` ends {direction(d, THAN)} `{against}`: gain {short(d)}.")
     return "\n".join(lines)
 
 
 def gains_by_side(tokens: pd.DataFrame, *, level: float = 0.95) -> dict:
-    """Gain of one arm where the teacher's first guess is right (True) and where wrong (False).
-
-    Returns
-    -------
-    dict of bool to (Paired, float)
-        The gain, and the share of tokens.
-    """
+    """Gain (`Paired`) and share of tokens where the teacher's guess is right (True) and wrong."""
     sides, everything = {}, tokens["tokens"].sum()
     for right, rows in tokens.groupby("teacher_right"):
         total = (rows["loss_without"] - rows["loss"]) * rows["tokens"]
@@ -208,11 +208,11 @@ def _token_gains(params):
     lines = []
     for arm, rows in token_losses(params).groupby("arm", sort=False):
         sides = gains_by_side(rows, level=params.verdict.level)
-        parts = [
-            f"{sides[right][0].brief} where the teacher is {'right' if right else 'wrong'} "
-            f"({100 * sides[right][1]:.0f} % of tokens)" for right in (True, False)
-        ]  # fmt: skip
-        lines.append(f"- `{arm}` over `{rows['against'].iloc[0]}`: {'; '.join(parts)}.")
+        right, wrong = (
+            f"{short(gain)} where the teacher is {word} ({100 * share:.0f} % of tokens)"
+            for (gain, share), word in ((sides[True], "right"), (sides[False], "wrong"))
+        )
+        lines.append(f"- `{arm}` over `{rows['against'].iloc[0]}`: {right}; {wrong}.")
     return "\n".join(lines)
 
 

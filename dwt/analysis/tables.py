@@ -44,72 +44,54 @@ class TablesError(ValueError):
 
 
 def collect(params: Params, grid: str = "study") -> None:
-    """Write the tables of a grid from the runs that params.yaml declares.
+    """Write the tables of a grid, "study" or "extended", from the runs that params.yaml declares.
 
-    Nothing is written unless every declared run is finished; other runs are not read. Seconds and
-    dates are left out, so the same runs give the same bytes.
-
-    Parameters
-    ----------
-    params : Params
-    grid : {"study", "extended"}
-        The extended grid has no scores.
-
-    Raises
-    ------
-    TablesError
-        With arm, seed, file and the command that makes it.
+    Nothing is written unless every declared run is finished; other runs are not read. The extended
+    grid has no scores. Seconds and dates are left out, so the same runs give the same bytes. A
+    TablesError names arm, seed, file and the command that makes it.
     """
     runs, curves = [], []
-    for run in _runs(params, grid):
+    for run in (resolve(arm, seed, params) for arm, seed in params.runs_of(grid)):
         keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
         stage = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
         command = stage if grid == "study" else "make extended"
-        files = [run.directory / "run.json", run.directory / "history.csv"]
-        for file in files:
-            _require(file, params, command, arm=run.arm, seed=run.seed)
-        row = json.loads(files[0].read_text(encoding="utf-8"))
+        file, history = run.directory / "run.json", run.directory / "history.csv"
+        for needed in (file, history):
+            _require(needed, params, command, f"arm '{run.arm}', seed '{run.seed}', ")
+        row = json.loads(file.read_text(encoding="utf-8"))
         asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
         for name, value in asked.items():
-            if _text(row.get(name)) != _text(value):
+            if row.get(name) != value:
                 raise TablesError(
-                    f"{run.arm}, seed {run.seed}: {files[0].relative_to(params.root)} has {name} = "
+                    f"{run.arm}, seed {run.seed}: {file.relative_to(params.root)} has {name} = "
                     f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
                 )
-        runs.append({**row, **keys, "soft_weight": _text(run.soft_weight)})
-        curves.append(pd.read_csv(files[1]).assign(**keys))
+        weight = json.dumps(run.soft_weight, sort_keys=True)
+        runs.append({**row, **keys, "soft_weight": weight})
+        curves.append(pd.read_csv(history).assign(**keys))
     tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
     if grid == "study":
-        tables["scores"] = pd.concat(_scores(params))
-    for name, frame in tables.items():
-        tables[name] = _declared(frame, name, params, grid)
-    for name, frame in tables.items():
+        tables["scores"] = _scores(params)
+    declared = {name: _declared(frame, name, params, grid) for name, frame in tables.items()}
+    for name, frame in declared.items():
         save(frame, _file(name, params, grid))
 
 
 def _scores(params):
-    stages = {arm: f"evaluate-standalone@{params.scale}-{arm}" for arm in params.models}
-    stages |= {arm: f"evaluate-student@{params.scale}-{arm}" for arm in params.arms}
-    stages["baseline"] = f"evaluate-baseline@{params.scale}-baseline"
-    for arm, stage in stages.items():
+    kinds = dict.fromkeys(params.models, "standalone") | dict.fromkeys(params.arms, "student")
+    frames = []
+    for arm, kind in (kinds | {"baseline": "baseline"}).items():
         file = params.path("runs", "study", "scores", arm, "scores.csv")
-        _require(file, params, f"dvc repro {stage}", arm=arm)
-        yield _read(file, params, "scores")
+        command = f"dvc repro evaluate-{kind}@{params.scale}-{arm}"
+        frames.append(_read(file, "scores", params, command, f"arm '{arm}', "))
+    return pd.concat(frames)
 
 
 def table(name: str, params: Params) -> pd.DataFrame:
-    """One tidy table: the declared rows of the study, then those of the extended grid if any.
+    """The declared rows of "runs", "curves" or "scores": the study, then the extended grid.
 
-    Parameters
-    ----------
-    name : {"runs", "curves", "scores"}
-        "scores" are those of the final weights and of the baselines, fine-tuned with the setting
-        chosen for the task.
-
-    Raises
-    ------
-    TablesError
-        If the table, or a declared arm and seed of the study in it, is missing.
+    Scores are those of final weights and of baselines, fine-tuned with the setting chosen for the
+    task. A TablesError if the table, or a declared arm and seed of the study in it, is missing.
     """
     rows = _table(name, params)
     if name == "scores":
@@ -148,15 +130,25 @@ def not_run(params: Params, names: list[str]) -> list[str]:
     return [name for name in names if name not in there]
 
 
-def _table(name, params, grid="study"):
-    file = _file(name, params, grid)
-    _require(file, params, f"dvc repro collect@{params.scale}")
-    return _declared(_read(file, params, name), name, params, grid)
+def losses(runs: pd.DataFrame, measure: str = "heldout_loss") -> pd.DataFrame:
+    """Losses at the last step, [seeds, arms]; nan where an arm was not trained with a seed."""
+    return runs.pivot(index="seed", columns="arm", values=measure)[runs["arm"].unique()]
 
 
-def _file(name, params, grid):
-    prefix = "" if grid == "study" else "extended-"
-    return params.path("results", "tables", f"{prefix}{name}.csv")
+def by_step(curves: pd.DataFrame, arms, column: str = "heldout_loss") -> pd.DataFrame:
+    """A column of the curves of some arms where it has a value, [seeds x steps, arms]."""
+    there = curves[curves["arm"].isin(arms)].dropna(subset=[column])
+    wide = there.pivot(index=["seed", "step"], columns="arm", values=column)
+    return wide.reindex(columns=arms).dropna(axis=1, how="all")
+
+
+def with_rows(rows: pd.DataFrame, arms: list[str], least: int = 2) -> list[str]:
+    """The arms that have rows in a table; a TablesError names the others if too few have."""
+    there = [arm for arm in arms if arm in {*rows["arm"]}]
+    if len(there) < least:
+        absent = ", ".join(arm for arm in arms if arm not in there)
+        raise TablesError(f"{least} arms are compared; of {', '.join(arms)} not run: {absent}")
+    return there
 
 
 def save(frame: pd.DataFrame, path: Path) -> None:
@@ -165,60 +157,53 @@ def save(frame: pd.DataFrame, path: Path) -> None:
         frame.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _runs(params, grid):
-    return [resolve(arm, seed, params) for arm, seed in params.runs_of(grid)]
+def _table(name, params, grid="study"):
+    file = _file(name, params, grid)
+    frame = _read(file, name, params, f"dvc repro collect@{params.scale}")
+    return _declared(frame, name, params, grid)
 
 
-def _text(value):
-    """A setting in one form of text, whether given as 1, 1.0, "1.0" or {...}."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(float(value) if isinstance(value, int) else value, sort_keys=True)
+def _file(name, params, grid):
+    prefix = "" if grid == "study" else "extended-"
+    return params.path("results", "tables", f"{prefix}{name}.csv")
 
 
-def _require(file, params, command, **where):
+def _require(file, params, command, whose=""):
     if not file.is_file():
-        what = "".join(f"{key} '{value}', " for key, value in where.items())
-        raise TablesError(f"{what}{file.relative_to(params.root)} is missing; run {command}")
+        raise TablesError(f"{whose}{file.relative_to(params.root)} is missing; run {command}")
 
 
-def _read(file, params, name):
+def _read(file, name, params, command, whose=""):
+    _require(file, params, command, whose)
     types = dict.fromkeys(INTEGERS if name == "scores" else ["seed"], "Int64")
     if name == "runs":
         types["soft_weight"] = str  # a number or a schedule
     try:
         return pd.read_csv(file, dtype=types)
-    except (ValueError, pd.errors.ParserError) as error:
+    except ValueError as error:  # of pandas' parser, too
         raise TablesError(f"{file.relative_to(params.root)}: {error}") from error
 
 
-def _declared(frame, name, params, grid="study"):
+def _declared(frame, name, params, grid):
     """The declared rows and columns, in the order of params.yaml.
 
     A missing run of the study is an error; of the extended grid the runs that exist are returned.
     """
     file = _file(name, params, grid).relative_to(params.root)
     command = f"run dvc repro collect@{params.scale}"
-    absent = [column for column in COLUMNS[name] if column not in frame]
-    if absent:
+    if absent := [column for column in COLUMNS[name] if column not in frame]:
         raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
-    baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
-    wanted = [(run.kind, run.arm, run.seed) for run in _runs(params, grid)]
-    if grid == "extended":
-        wanted = [key for key in wanted if key in by_run]
+    wanted = [("standalone" if arm in params.all_models else "student", arm, seed)
+              for arm, seed in params.runs_of(grid)]  # fmt: skip
+    needed = [] if grid == "extended" else [*wanted]
     if name == "scores":
-        wanted += [("baseline", "random", seed) for seed in params.seeds]
-    for kind, arm, seed in wanted:
-        if (kind, arm, seed) not in by_run:
-            raise TablesError(
-                f"{file}: no row for {kind} '{arm}', seed {seed} (declared in params.yaml); "
-                f"{command}"
-            )
-    rows = [by_run[key] for key in wanted if key[0] != "baseline"]
+        needed += [("baseline", "random", seed) for seed in params.seeds]
+    for kind, arm, seed in (key for key in needed if key not in by_run):
+        missing = f"{kind} '{arm}', seed {seed} (declared in params.yaml)"
+        raise TablesError(f"{file}: no row for {missing}; {command}")
+    rows = [by_run[key] for key in wanted if key in by_run]
+    baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]
 
 

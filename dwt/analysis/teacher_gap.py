@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.stats import ROW, BreakEven, Paired, break_even, paired
-from dwt.analysis.tables import table
+from dwt.analysis.stats import BreakEven, Paired, as_table, break_even, paired
+from dwt.analysis.tables import TablesError, table
 from dwt.config.schema import Params
 
 ROUTES = "smaller teacher", "under-trained teacher", "longer student"
@@ -27,21 +27,12 @@ class GapLine:
 
 
 def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
-    """Gap and gain of each student and seed.
+    """Gap and gain of each student and seed with a trained teacher and a twin without soft loss.
 
-    Parameters
-    ----------
-    params : Params
-    arms : list of str, optional
-        Those without a trained teacher or without the soft loss are skipped. By default, the study
-        and the arms of the analysis "gap" that have a constant soft weight of 1.
-
-    Returns
-    -------
-    DataFrame
-        arm, seed, teacher, layers (of the teacher), start (random or remapped), route (one of
-        `ROUTES`), gap (the teacher's loss minus the student's without the soft loss, from the same
-        start in as many steps), gain (the loss without the soft loss minus the loss with it).
+    By default of the study and of the arms of the analysis "gap" that have a constant soft weight
+    of 1. Columns arm, seed, teacher, layers (of the teacher), start (random or remapped), route
+    (one of `ROUTES`), gap (the teacher's loss minus the student's without the soft loss, from the
+    same start in as many steps), gain (the loss without the soft loss minus the loss with it).
     """
     usual = [name for name in (*params.arms, *params.analyses["gap"])
              if name in params.all_arms and params.all_arms[name].soft_weight == 1]  # fmt: skip
@@ -57,48 +48,39 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
             continue
         copied, teacher = isinstance(run.remap, str), models.loc[(run.teacher, run.seed)]
         where = (run.teacher, run.steps, run.seed) if copied else (run.steps, run.seed)
-        without = (remapped if copied else random).loc[where, "heldout_loss"]
+        same_start = remapped if copied else random
+        if where not in same_start.index:
+            continue
+        without = same_start.loc[where, "heldout_loss"]
         route = 2 if run.steps > usual_steps else int(teacher["steps"] < usual_steps)
         rows.append({
             "arm": run.arm, "seed": run.seed, "teacher": run.teacher, "layers": teacher["layers"],
             "start": "remapped" if copied else "random", "route": ROUTES[route],
             "gap": teacher["heldout_loss"] - without, "gain": without - run.heldout_loss,
         })  # fmt: skip
+    if not rows:
+        raise TablesError(f"none of {', '.join(arms or usual)} was run with a teacher (analyses)")
     return pd.DataFrame(rows)
 
 
 def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
-    """The line through all routes, over the seeds that every arm has.
-
-    Parameters
-    ----------
-    points : DataFrame
-        From `gap_points`, of one start.
-
-    Returns
-    -------
-    GapLine or None
-        None with fewer than `FEWEST_ARMS` arms.
-    """
+    """The line through `gap_points` of one start over the seeds of all arms; None for few arms."""
     wide = points.pivot(index="seed", columns="arm", values=["gap", "gain"]).dropna()
     gap, gain = wide["gap"], wide["gain"]
     if gap.shape[1] < FEWEST_ARMS:
         return None
-    route = points.drop_duplicates("arm").set_index("arm")["route"]
     pairs = zip(gap.values, gain.values, strict=True)
     residual = gain - np.array([np.polyval(np.polyfit(x, y, 1), x) for x, y in pairs])
-    off = {
-        name: paired(residual[residual.columns[route[residual.columns] == name]].mean(axis=1),
-                     level=level)
-        for name in ROUTES if name in {*route}
-    }  # fmt: skip
+    route = points.groupby("arm")["route"].first()
+    off = {name: paired(residual.loc[:, route == name].mean(axis=1), level=level)
+           for name in ROUTES if name in {*route}}  # fmt: skip
     return GapLine(break_even(gap, gain, level=level), off)
 
 
 def gap_table(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Mean gap and gain of each arm of `gap_points`, the gain with its interval."""
-    rows = []
+    measured = []
     for arm, seeds in points.groupby("arm", sort=False):
-        about = seeds.iloc[0][["start", "route", "teacher"]]
-        rows.append([arm, *about, seeds["gap"].mean(), *paired(seeds["gain"], level=level).row])
-    return pd.DataFrame(rows, columns=["arm", "start", "route", "teacher", "gap", *ROW])
+        key = arm, *seeds.iloc[0][["start", "route", "teacher"]], seeds["gap"].mean()
+        measured.append((key, paired(seeds["gain"], level=level)))
+    return as_table(measured, "arm", "start", "route", "teacher", "gap")

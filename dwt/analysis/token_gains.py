@@ -26,8 +26,7 @@ def bands_of(tokens, vocabulary):
     """The band of each token by its rank in the training text, 0 for the most frequent, `[V]`."""
     counts = np.bincount(tokens, minlength=vocabulary.size).astype(float)
     counts[list(vocabulary.special)] = -1  # never masked
-    rank = np.empty(vocabulary.size, dtype=int)
-    rank[np.argsort(-counts, kind="stable")] = np.arange(vocabulary.size)
+    rank = np.argsort(np.argsort(-counts, kind="stable"))
     return np.digitize(rank, EDGES)
 
 
@@ -39,20 +38,10 @@ def band_names(size: int) -> list[str]:
 
 @torch.no_grad()
 def position_losses(directory, corpus, train, *, device="cpu"):
-    """A model's loss at every masked position of the held-out text, and whether it is right there.
+    """Loss, whether the first guess is right, and true token at every masked position held out.
 
-    Parameters
-    ----------
-    directory : path-like
-        A finished run.
-    corpus : dwt.data.corpus.Corpus
-    train : dict
-        The `train` section; its `final_sequences` are read, as for the final loss.
-
-    Returns
-    -------
-    losses, right, targets : arrays, [n]
-        Nats; bool; token ids. The mean loss is `heldout_loss` of run.json.
+    Three arrays, [n], of the finished run in `directory`, over the `final_sequences` of the `train`
+    section: the mean loss, in nats, is `heldout_loss` of run.json.
     """
     model = load_model(directory).to(device).eval()
     batches = heldout_batches(
@@ -74,12 +63,8 @@ def gains_by_token(params: Params) -> pd.DataFrame:
     """Losses of every student of the study, with and without the soft loss, by kind of token.
 
     A student with a random start is compared with `scratch`; a remapped one with the arm that is
-    remapped from the same teacher and has no soft loss, if there is one.
-
-    Returns
-    -------
-    DataFrame
-        arm, against, seed, band, teacher_right, tokens, loss, loss_without (means, nats).
+    remapped from the same teacher and has no soft loss, if there is one. Columns arm, against,
+    seed, band, teacher_right, tokens, loss, loss_without (means, nats).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []

@@ -8,30 +8,31 @@ import math
 import numpy as np
 import pandas as pd
 
-from dwt.analysis.claims import VERDICTS
 from dwt.analysis.comparisons import AT_EQUAL_FLOPS, sizes
 from dwt.analysis.score_means import BLIMP, GLUE_MEAN, by_seed, headlines
-from dwt.analysis.stats import interval, plain, signed, verdict
+from dwt.analysis.stats import VERDICTS, flipped, interval, plain, short, verdict
 from dwt.analysis.teacher_gap import GapLine
 
-WORDS = {"better": "better than", "worse": "worse than", "unclear": "not clearly different from"}
-VERBS = {"better": "helps", "worse": "hurts", "unclear": "neither clearly helps nor hurts"}
+# What a gain above, below and around zero is called.
+THAN = "better than", "worse than", "not clearly different from"
+VERBS = "helps", "hurts", "neither clearly helps nor hurts"
+SIDES = "better", "worse", "undecided"
 
 
-def direction(gain, *, better: str, worse: str, unclear: str) -> str:
+def direction(gain, words: tuple[str, str, str]) -> str:
     """The word for a gain whose interval is above, below or around zero."""
-    words = {"supported": better, "contradicted": worse, "undecided": unclear}
-    return words[verdict(gain, "higher")]
-
-
-def short(row) -> str:
-    """Mean and interval of a row of a table of gains."""
-    return f"{signed(row.mean)} [{signed(row.low)}, {signed(row.high)}]"
+    return dict(zip(VERDICTS, words, strict=True))[verdict(gain, "higher")]
 
 
 def listed(names) -> str:
     """Names in backticks, with commas."""
     return ", ".join(f"`{name}`" for name in names)
+
+
+def markdown_table(head, rows) -> str:
+    """Cells as a Markdown table."""
+    first, *rest = (f"| {' | '.join(map(str, cells))} |" for cells in (head, *rows))
+    return "\n".join([first, "|---" * len(head) + "|", *rest])
 
 
 def describe_gap(line: GapLine | None, points: pd.DataFrame) -> tuple[str, str]:
@@ -47,7 +48,7 @@ def describe_gap(line: GapLine | None, points: pd.DataFrame) -> tuple[str, str]:
         return "These seeds do not locate a gap at which teachers stop helping", ""
     bounds = interval(zero.low, zero.high, zero.slope.level)
     inside = points["gap"].min() <= zero.gap <= points["gap"].max()
-    bounds += f", {zero.n} seeds" if zero.n > 1 else ""
+    bounds += f", {zero.slope.n} seeds" if zero.slope.n > 1 else ""
     bounds += "" if inside else ", outside the gaps tried"
     side = "up to" if zero.slope.mean < 0 else "from"
     return f"Teachers help {side} a gap of {plain(zero.gap)} nats", bounds
@@ -66,9 +67,7 @@ def describe_crossing(steps: list[float]) -> str:
 
 def describe_losses(differences: pd.DataFrame, measure: str) -> str:
     """The gains by one loss of `dwt.analysis.comparisons.differences`."""
-    rows = differences[differences["measure"] == measure]
-    flipped = rows.assign(mean=-rows["mean"], low=-rows["high"], high=-rows["low"])
-    return _describe_measure(flipped, measure)
+    return _describe_measure(flipped(differences[differences["measure"] == measure]), measure)
 
 
 def describe_equal_flops(differences: pd.DataFrame, arms: list[str]) -> str:
@@ -99,30 +98,27 @@ def describe_scores(differences: pd.DataFrame) -> str:
 
 
 def _describe_measure(rows, measure):
-    rows = rows[rows["against"] == rows["against"].iloc[0]]
-    words = {"better": "better", "worse": "worse", "unclear": "undecided"}
-    parts = [f"`{row.arm}` {direction(row, **words)} ({short(row)})" for row in rows.itertuples()]
-    return f"By {measure}, against `{rows['against'].iloc[0]}`: {', '.join(parts)}."
+    against = rows["against"].iloc[0]
+    rows = rows[rows["against"] == against].itertuples()
+    parts = [f"`{row.arm}` {direction(row, SIDES)} ({short(row)})" for row in rows]
+    return f"By {measure}, against `{against}`: {', '.join(parts)}."
 
 
 def describe_order(scores: pd.DataFrame, layers: pd.Series) -> str:
     """Whether the larger of any two models has the higher score, by the means and by seed.
 
-    Parameters
-    ----------
-    scores : DataFrame, [seeds, arms]
-    layers : Series
-        Layers of each arm.
+    `scores` are [seeds, arms], `layers` those of each arm.
     """
     scores = scores[[*layers.index]].dropna()
     steps = [(a, b) for a in layers.index for b in layers.index if layers[a] < layers[b]]
     means = scores.mean().sort_values(kind="stable")
-    ordered = all(means[a] < means[b] for a, b in steps)
-    seeds = sum(all(row[a] < row[b] for a, b in steps) for _, row in scores.iterrows())
+    ordered, *seeds = (
+        all(row[a] < row[b] for a, b in steps) for row in (means, *scores.to_dict("records"))
+    )
     rank = " < ".join(str(layers[arm]) for arm in means.index)
     return (
         f"{'Ordered' if ordered else 'Not ordered'} by size: {rank} layers "
-        f"(in {seeds} of {len(scores)} seeds)"
+        f"(in {sum(seeds)} of {len(seeds)} seeds)"
     )
 
 
@@ -142,10 +138,9 @@ def count_verdicts(claims: pd.DataFrame) -> str:
 
 def claims_table(claims: pd.DataFrame) -> str:
     """One row per claim, as a Markdown table: the paper's finding, the gain here, the verdict."""
+    head = "claim|the paper|arms|gain here (nats per masked token)|seeds|verdict".split("|")
     rows = [
-        f"| {c.statement} | {c.paper} | `{c.arm}` over `{c.against}` | {signed(-c.mean)} "
-        f"[{signed(-c.high)}, {signed(-c.low)}] | {c.n} | {c.verdict} |"
-        for c in claims.itertuples()
+        [c.statement, c.paper, f"`{c.arm}` over `{c.against}`", short(c), c.n, c.verdict]
+        for c in flipped(claims).itertuples()
     ]
-    head = "| claim | the paper | arms | gain here (nats per masked token) | seeds | verdict |"
-    return "\n".join([head, "|---" * 6 + "|", *rows])
+    return markdown_table(head, rows)

@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.cmd.build import build_main
 
-from dwt.analysis.cross_scale import finished
+from dwt.analysis.claims import finished
 from dwt.analysis.tables import TablesError
 from dwt.config.params import ParamsError, load_params
 from dwt.config.schema import Params

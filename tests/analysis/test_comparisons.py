@@ -22,8 +22,10 @@ def test_gains_use_every_seed_that_both_arms_have_and_are_positive_when_they_hel
 
 def test_losses_along_the_run_are_those_of_the_first_evaluation_at_or_after_the_fraction(params):
     curves = table("curves", params)
-    early = comparisons.losses_at(curves[curves["arm"].isin(["scratch", "normal"])], 0.4)
-    assert early.loc[0, "scratch"] == pytest.approx(4.0 + 3 * 0.5, abs=0.01)  # step 300 of 600
+    early, step = comparisons.losses_at(curves[curves["arm"].isin(["scratch", "normal"])], 0.4)
+    assert step == 300 and early.loc[0, "scratch"] == pytest.approx(
+        4.0 + 3 * 0.5, abs=0.01
+    )  # step 300 of 600
 
 
 def test_curves_of_parallel_lines_do_not_cross(params):

@@ -67,16 +67,16 @@ def test_time_to_a_loss_is_read_from_the_curve(params):
     """Curves fall by 3 nats on a line, so an arm that ends d lower is there at 1 - d / 3."""
     curves, runs = table("curves", params), table("runs", params)
     loss = runs.pivot(index="seed", columns="arm", values="heldout_loss")
-    shares = compute.steps_to_reach(curves, "normal")
+    shares = compute.reached(curves, "normal", "scratch")["share"]
     ahead = (loss["scratch"] - loss["normal"])[shares.index]
     np.testing.assert_allclose(shares, 1 - ahead / 3, atol=1e-4)
-    assert compute.steps_to_reach(curves, "extremely-weak").isna().all()
+    assert compute.reached(curves, "extremely-weak", "scratch")["share"].isna().all()
     times = compute.time_to_loss(params).set_index("arm")
     assert times.loc["normal", "reached"] == 6 and times.loc["extremely-weak", "reached"] == 0
 
 
 def test_a_student_overtakes_at_the_first_evaluation_below_its_teachers_last(params):
-    steps = compute.overtaking(table("curves", params), "normal", "weak-teacher")
+    steps = compute.reached(table("curves", params), "normal", "weak-teacher")["step"]
     assert steps.tolist() == [600.0] * 6  # 0.25 nats are less than one evaluation's fall
     measured = compute.overtaking_steps(params).set_index("arm")
     assert "shuffled-contexts" not in measured.index and "remapped-no-kd" not in measured.index

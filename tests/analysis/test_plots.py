@@ -13,7 +13,7 @@ from dwt.analysis import compute, curve_plots, factor_plots, gain_plots, plot_st
 from dwt.analysis.claims import claims
 from dwt.analysis.comparisons import crossings, gains, poor_teachers
 from dwt.analysis.factorial import factorial_table
-from dwt.analysis.tables import table
+from dwt.analysis.tables import TablesError, table
 from dwt.analysis.teacher_gap import gap_points
 
 TEACHERS = ["scratch", "normal", "very-weak", "extremely-weak"]
@@ -116,6 +116,30 @@ def test_the_effective_weight_leaves_out_arms_without_a_soft_loss(params, axes):
     assert "normal 0.50 → 0.40" in numbers(axes[0]) and "scratch" not in numbers(axes[0])
     assert words(axes[0]).endswith("falls over training in 3 of 3 arms")
     assert words(axes[1]).endswith("falls over training in 0 of 3 arms")
+
+
+def test_an_arm_that_was_not_run_is_left_out_of_the_curves(mirrored, axes):
+    runs, curves, arms = table("runs", mirrored), table("curves", mirrored), [*TEACHERS, "adaptive"]
+    curve_plots.loss_curves(runs, curves, arms, axes[0])
+    curve_plots.lead(runs, curves, arms, axes[1])
+    assert words(axes[1]) == "Against normal: very-weak and extremely-weak better"
+    curve_plots.effective_weight(curves, arms, axes[1:])
+
+
+def test_a_figure_whose_arms_were_not_run_is_refused_with_their_names(mirrored, axis):
+    runs, curves = table("runs", mirrored), table("curves", mirrored)
+    with pytest.raises(TablesError, match="3 arms are compared.*not run: adaptive, 4-to-0"):
+        curve_plots.lead(runs, curves, ["scratch", "normal", "adaptive", "4-to-0"], axis)
+    with pytest.raises(TablesError, match="needs four arms.*found scratch, normal, remapped "):
+        arms = ["scratch", "normal", "remapped", "remapped-4x"]
+        factor_plots.remapping_by_soft_loss(runs, arms, axis)
+
+
+def test_a_setting_with_one_seed_has_no_interval(params, axes):
+    one = poor_teachers(params).assign(n=1, low=np.nan, high=np.nan)
+    gain_plots.setting_grid(one, axes[:2])
+    texts = [text.get_text() for text in axes[0].texts]
+    assert len(texts) == 9 and all(len(text) == 6 and text[0] in "+−" for text in texts)
 
 
 def test_gains_are_rows_with_those_that_help_first(params, axis):

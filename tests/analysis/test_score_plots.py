@@ -62,6 +62,11 @@ def test_the_title_counts_tasks_and_not_their_mean(figure):
     assert "of 10 scores" in figure.get_suptitle()
 
 
+def test_an_arm_without_scores_is_left_out(figure):
+    score_plots.task_scores(made_up_scores(ARMS), [*ARMS, "adaptive"], figure)
+    assert "adaptive" not in texts(figure) and "scratch" in texts(figure)
+
+
 def test_size_panels_say_whether_models_are_ordered_and_show_the_baselines(figure):
     scores = made_up_scores(ARMS, glue=GLUE, phenomena=PHENOMENA)
     rising = {"very-weak-teacher": 0.0, "weak-teacher": 0.01, "scratch": 0.02}

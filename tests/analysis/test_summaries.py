@@ -6,14 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from made_up import study
+from made_up import study, write_tables
 from test_plots import tokens
 
 from dwt.analysis import wording
-from dwt.analysis.claims import claims
+from dwt.analysis.claims import as_markdown, claims, claims_by_scale
 from dwt.analysis.comparisons import differences
 from dwt.analysis.stats import paired
-from dwt.analysis.summaries import describe, describe_study, gains_by_side, is_run, save_answer
+from dwt.analysis.summaries import (
+    FACTORS,
+    describe,
+    describe_size,
+    describe_study,
+    gains_by_side,
+    is_run,
+    save_answer,
+)
 from dwt.analysis.tables import save, tokens_file
 from dwt.analysis.teacher_gap import gap_line, gap_points
 from dwt.config.params import load_params
@@ -59,6 +67,39 @@ def test_the_study_in_one_sentence_per_factor_with_all_claims(params, small):
     assert describe_study(small).endswith(f"{len(small.claims) - 11} more were not run.\n")
 
 
+def test_one_seed_has_no_intervals_in_any_answer(tmp_path):
+    params = load_params(ROOT / "params.yaml").model_copy(update={"root": tmp_path, "seeds": [1]})
+    params = params.model_copy(
+        update={"extended": params.extended.model_copy(update={"seeds": []})}
+    )
+    write_tables(params)
+    save(tokens().query("seed == 1"), tokens_file(params))
+    judged = claims(params)
+    texts = [describe(params, name) for name in ANALYSES] + [describe_study(params)]
+    texts += [describe_size(params), wording.claims_table(judged)]
+    texts.append(as_markdown(claims_by_scale({"one": params})))
+    for name in FACTORS:
+        measured = differences(params, name)
+        texts.append(wording.describe_losses(measured, "out-of-domain loss"))
+        texts.append(wording.describe_equal_flops(measured, params.analyses[name]))
+    assert {*judged["n"]} == {1}
+    for text in texts:
+        assert "nan" not in text and " [" not in text and "1 seeds" not in text, text
+
+
+def test_an_arm_of_a_factor_that_was_not_run_is_named_and_left_out_of_its_table(small):
+    arms = small.analyses["loss-weight"]
+    analyses = small.analyses | {"loss-weight": [*arms, "4-to-0"]}
+    params = small.model_copy(update={"analyses": analyses})
+    missing = "Not run at scale laptop: `4-to-0`"
+    assert describe(params, "loss-weight").startswith(missing)
+    assert f"- loss weight: {missing}" in describe_study(params)
+    measured = differences(params, "loss-weight")
+    assert {*measured["arm"]} == {*arms[1:]} and len(measured) == len(
+        differences(small, "loss-weight")
+    )
+
+
 def test_an_answer_is_written_into_the_folder_of_its_analysis(small):
     assert save_answer(small, "controls", "text\n") == "text\n"
     assert small.path("results", "controls", "answer.md").read_text() == "text\n"
@@ -73,6 +114,14 @@ def test_the_answer_to_factor_one_has_the_gap_and_gains_of_the_made_up_study(par
 def test_the_gap_sentence_turns_with_the_slope(tmp_path):
     mirrored = study(tmp_path, grids=["study"], sign=-1)
     assert describe(mirrored, "teacher-quality").startswith("Teachers help from a gap of 0.40")
+
+
+def test_a_start_with_too_few_arms_for_a_line_has_no_slope(params):
+    analyses = params.analyses | {"gap": ["normal-2x"]}
+    answer = describe(params.model_copy(update={"analyses": analyses}), "gap")
+    random, copied = answer.splitlines()[:2]
+    assert "slope" in random and copied.startswith("- from copied weights: ")
+    assert "slope" not in copied and "0 of 1 arms gain" in copied
 
 
 def test_where_every_gap_tried_is_too_large_no_gap_is_named_at_which_teachers_help(params):
@@ -94,7 +143,7 @@ def test_gains_where_a_teacher_is_right_and_wrong_are_weighted_by_tokens():
     ("gain", "word"), [([0.2, 0.21], "ahead"), ([-0.2, -0.21], "behind"), ([-0.2, 0.21], "open")]
 )
 def test_words_follow_the_interval_not_the_mean(gain, word):
-    assert wording.direction(paired(gain), better="ahead", worse="behind", unclear="open") == word
+    assert wording.direction(paired(gain), ("ahead", "behind", "open")) == word
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Gaps, gains and the line through them are those that a made-up study was built from."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up import study
 
+from dwt.analysis.tables import TablesError, save
 from dwt.analysis.teacher_gap import ROUTES, gap_line, gap_points, gap_table
 
 
@@ -48,14 +50,27 @@ def test_arms_without_a_teacher_or_a_soft_loss_have_no_gap(params):
     assert len(points) == len(params.seeds) + len(params.extended.seeds)
 
 
+def test_an_arm_without_a_run_that_differs_in_the_soft_loss_only_has_no_gap(tmp_path):
+    small = study(tmp_path, grids=["study"])
+    file = small.path("results", "tables", "runs.csv")
+    rows = pd.read_csv(file)
+    save(rows.assign(steps=rows["steps"].mask(rows["arm"] == "remapped-no-kd", 7)), file)
+    assert {*gap_points(small, ["normal", "remapped"])["arm"]} == {"normal"}
+
+
+def test_arms_of_which_none_was_run_are_refused_by_name(params):
+    with pytest.raises(TablesError, match="none of scratch, remapped-no-kd was run with a teacher"):
+        gap_points(params, ["scratch", "remapped-no-kd"])
+
+
 def test_two_arms_are_too_few_for_a_line(params):
     assert gap_line(gap_points(params, ["normal", "very-weak"])) is None
 
 
 def test_the_line_has_the_seeds_that_every_arm_has(params):
-    assert gap_line(gap_points(params, ["normal", "very-weak", "extremely-weak"])).zero.n == 6
+    assert gap_line(gap_points(params, ["normal", "very-weak", "extremely-weak"])).zero.slope.n == 6
     points = gap_points(params)
-    assert gap_line(points[points["start"] == "random"]).zero.n == 3
+    assert gap_line(points[points["start"] == "random"]).zero.slope.n == 3
 
 
 def test_the_table_has_the_mean_gain_of_each_arm(params):

@@ -9,7 +9,7 @@ from conftest import ROOT, made_up_scores
 from made_up import as_students
 from scipy import stats
 
-from dwt.analysis import cross_scale as scales
+from dwt.analysis import claims as scales
 from dwt.analysis import score_means as measures
 from dwt.analysis.comparisons import differences, losses
 from dwt.analysis.tables import save, table
