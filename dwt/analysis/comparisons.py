@@ -33,9 +33,10 @@ def gain(loss: pd.DataFrame, arm: str, against: str = "scratch", *, level: float
 
 
 def gains(params: Params, arms: list[str], *, against: str = "scratch") -> pd.DataFrame:
-    """`gain` in held-out loss of each arm: arm, mean, low, high, n, detectable, p."""
+    """`gain` in held-out loss of each arm with a run: arm, mean, low, high, n, detectable, p."""
     loss, level = losses(table("runs", params)), params.verdict.level
-    return as_table([((arm,), gain(loss, arm, against, level=level)) for arm in arms], "arm")
+    there = [arm for arm in arms if {arm, against} <= {*loss}]
+    return as_table([((arm,), gain(loss, arm, against, level=level)) for arm in there], "arm")
 
 
 def poor_teachers(params: Params) -> pd.DataFrame:

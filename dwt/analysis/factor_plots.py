@@ -14,7 +14,8 @@ from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
 from dwt.analysis.plot_style import LABEL_BOX, LOSS, beside, headline, sample, seed_marks, styles
 from dwt.analysis.stats import VERDICTS, short, signed
-from dwt.analysis.tables import losses, table
+from dwt.analysis.summaries import FACTORS, is_run
+from dwt.analysis.tables import losses, missing_runs, table
 from dwt.analysis.teacher_gap import gap_points
 from dwt.analysis.wording import count_verdicts, direction
 from dwt.config.schema import Params
@@ -60,7 +61,8 @@ def factorial_panels(rows: pd.DataFrame, axes, *, level=0.95) -> None:
         order = [weight for weight in WEIGHTS if weight in {*cells["weight"]}]
         for start, style in look.items():
             of_start = cells[cells["start"] == start]
-            wide = of_start.pivot(index="seed", columns="weight", values="heldout_loss")[order]
+            wide = of_start.pivot(index="seed", columns="weight", values="heldout_loss")
+            wide = wide.reindex(columns=order)
             axis.plot(range(len(order)), wide.mean(), color=style.color, ls=style.linestyle)
             for x, weight in enumerate(order):
                 seed_marks(axis, x, wide[weight].dropna(), style, level)
@@ -104,10 +106,17 @@ def forest(claims: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
 def three_factors(params: Params, axes) -> None:
     """Each factor in one panel: gain against gap, gain over training, remapping by soft loss."""
     runs, curves = table("runs", params), table("curves", params)
-    level, arms = params.verdict.level, params.analyses
-    gain_against_gap(gap_points(params, arms["teacher-quality"]), axes[0], level=level)
-    lead(runs, curves, arms["loss-weight"], axes[1], level=level)
-    remapping_by_soft_loss(runs, arms["parameter-remapping"], axes[2], level=level)
+    for factor, axis in zip(FACTORS, axes, strict=True):
+        arms, level = params.analyses[factor], params.verdict.level
+        if not is_run(params, factor):
+            axis.set_axis_off()
+            axis.text(0, 1, textwrap.fill(missing_runs(params, arms), 30), va="top")
+        elif factor == "teacher-quality":
+            gain_against_gap(gap_points(params, arms), axis, level=level)
+        elif factor == "loss-weight":
+            lead(runs, curves, arms, axis, level=level)
+        else:
+            remapping_by_soft_loss(runs, arms, axis, level=level)
 
 
 def scales(studies: dict[str, Params], figure: Figure) -> None:

@@ -77,8 +77,8 @@ def factorial_table(params: Params) -> pd.DataFrame:
         start = "remapped" if run.remap else "random"
         rows.append((run.teacher, weight_label(run.soft_weight), start, run.arm))
     cells = pd.DataFrame(rows, columns=["teacher", "weight", "start", "arm"])
-    cells = cells[cells.groupby("teacher")["start"].transform("nunique") == 2]
-    return cells.merge(table("runs", params)[["arm", "seed", "heldout_loss"]], on="arm")
+    cells = cells.merge(table("runs", params)[["arm", "seed", "heldout_loss"]], on="arm")
+    return cells[cells.groupby("teacher")["start"].transform("nunique") == 2]
 
 
 def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -98,11 +98,13 @@ def effects(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         base = NO_KD, "random"
         pairs = {f"{weight} (random)": [(weight, "random"), base] for weight in weights}
         pairs[f"remapped ({NO_KD})"] = [(NO_KD, "remapped"), base]
-        terms = {term: gain(loss, *pair, level=level) for term, pair in pairs.items()}
+        terms = {term: gain(loss, *pair, level=level) for term, pair in pairs.items()
+                 if {*pair} <= {*loss}}  # fmt: skip
         terms |= {weight: gain(by_weight, weight, NO_KD, level=level) for weight in weights}
         terms["remapped"] = gain(by_start, "remapped", "random", level=level)
         for weight in weights:
-            cells = ((w, s) for s in ("remapped", "random") for w in (weight, NO_KD))
-            terms[f"{weight} x remapped"] = interaction(loss, *cells, level=level)
+            cells = [(w, s) for s in ("remapped", "random") for w in (weight, NO_KD)]
+            if {*cells} <= {*loss}:
+                terms[f"{weight} x remapped"] = interaction(loss, *cells, level=level)
         measured += [((teacher, term), effect) for term, effect in terms.items()]
     return as_table(measured, "teacher", "term")

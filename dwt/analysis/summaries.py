@@ -8,9 +8,9 @@ from dwt.analysis import compute, factorial, wording
 from dwt.analysis.claims import claims, claims_not_run
 from dwt.analysis.comparisons import crossings, gain, gains, poor_teachers
 from dwt.analysis.stats import paired, plain, short
-from dwt.analysis.tables import losses, not_run, table, token_losses
+from dwt.analysis.tables import losses, missing_runs, not_run, table, token_losses
 from dwt.analysis.teacher_gap import gap_line, gap_points
-from dwt.analysis.wording import THAN, VERBS, direction, listed
+from dwt.analysis.wording import THAN, VERBS, direction
 from dwt.config.files import atomic_path
 from dwt.config.schema import Params
 
@@ -18,27 +18,32 @@ FACTORS = "teacher-quality", "loss-weight", "parameter-remapping"
 
 
 def describe(params: Params, analysis: str) -> str:
-    """The answer of an analysis (a key of `analyses`), or the reason that there is none."""
+    """The answer of an analysis (a key of `analyses`) from the runs there are; what is missing."""
+    answer = _answer(params, analysis)
     if not is_run(params, analysis):
-        return f"{_answer(params, analysis)}\n"
+        return f"{answer}\n"
     level = f"{100 * params.verdict.level:g} %"
     note = f"Gains in nats per masked token, positive where the loss is lower; {level} intervals."
-    return f"{_answer(params, analysis)}\n\n{note}\n"
+    return f"{answer}\n\n{note}\n"
 
 
 def _answer(params, analysis):
+    missing = missing_runs(params, params.analyses[analysis])
     if is_run(params, analysis):
-        return _ANSWERS[analysis](params)
-    missing = not_run(params, params.analyses[analysis])
-    what = listed(missing) if missing else "the losses by token (tables/tokens.csv)"
-    return f"Not run at scale {params.scale}: {what}. `make extended` runs them."
+        return f"{_ANSWERS[analysis](params)}{missing and f' {missing}'}"
+    missing = missing or "The losses by token are missing (tables/tokens.csv)."
+    command = "make study" if analysis in FACTORS else "make extended"
+    return f"Not run at scale {params.scale}. {missing} `{command}` runs them."
 
 
 def is_run(params: Params, analysis: str) -> bool:
-    """Whether all runs that an analysis compares are in the tables of this scale."""
-    if analysis == "token-gains" and token_losses(params).empty:
-        return False
-    return not not_run(params, params.analyses[analysis])
+    """Whether enough of the arms that an analysis compares have runs to compare any."""
+    if analysis == "token-gains":
+        return not token_losses(params).empty
+    arms = params.analyses[analysis]
+    there = [arm for arm in arms if arm not in not_run(params, arms)]
+    needed = {"teacher-quality": arms[:1], "loss-weight": arms[:2], "parameter-remapping": arms[:3]}
+    return {*needed.get(analysis, [])} <= {*there} and len(there) > len(needed.get(analysis, []))
 
 
 def save_answer(params: Params, name: str, text: str) -> str:
@@ -154,7 +159,9 @@ def _with_seeds(row):
 def _poor_teachers(params):
     measured, loss, lines = poor_teachers(params), losses(table("runs", params)), []
     for teacher, rows in measured.groupby("teacher", sort=False):
-        (usual,) = rows.query("soft_weight == 1 and temperature == 1").itertuples()
+        usual = next(iter(rows.query("soft_weight == 1 and temperature == 1").itertuples()), None)
+        if usual is None:
+            continue
         best = max(rows.itertuples(), key=lambda row: row.mean)
         more = gain(loss, best.arm, usual.arm, level=params.verdict.level)
         lines.append(
@@ -170,11 +177,13 @@ def _compute(params):
     measured, lines = compute.gains_at_equal_flops(params), []
     for arm in ("normal", "adaptive", "remapped-no-kd"):
         rows = [*measured[measured["arm"] == arm].itertuples()]
+        if not rows:
+            continue
         of_arm = ", ".join(f"{short(row)} ({compute.READINGS[row.reading]})" for row in rows)
         words = direction(rows[0], THAN)
         lines.append(f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {of_arm}.")
     times = compute.time_to_loss(params).set_index("arm")
-    for arm in ("normal", "strong", "adaptive", "remapped-no-kd"):
+    for arm in times.index.intersection(["normal", "strong", "adaptive", "remapped-no-kd"]):
         row = times.loc[arm]
         bounds = f" ({row['low']:.2f} to {row['high']:.2f})" if row["seeds"] > 1 else ""
         when = f"after {row['share']:.2f} of its steps{bounds}"
@@ -188,6 +197,8 @@ def _stopping(params):
     loss, lines = losses(table("runs", params)), []
     rivals = ("adaptive", "normal"), ("adaptive", "1-to-0"), ("adaptive-4x", "scratch-4x")
     for arm, against in rivals:
+        if not {arm, against} <= {*loss}:
+            continue
         d = gain(loss, arm, against, level=params.verdict.level)
         lines.append(f"- `{arm}` ends {direction(d, THAN)} `{against}`: gain {short(d)}.")
     return "\n".join(lines)

@@ -4,13 +4,15 @@
 `table` reads them back.
 """
 
+import contextlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 
-from dwt.config.files import atomic_path
+from dwt.config.files import atomic_path, digest
 from dwt.config.params import load_params, resolve
 from dwt.config.schema import Params
 from dwt.evaluation.model_selection import final_rows, select_settings, selected_rows
@@ -20,7 +22,7 @@ COLUMNS = {
     "runs": [
         *KEYS, "layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap",
         "parameters", "steps", "tokens", "student_flops", "teacher_flops", "heldout_loss",
-        "out_of_domain_loss",
+        "out_of_domain_loss", "settings",
     ],
     "curves": [
         *KEYS, "step", "tokens", "learning_rate", "hard", "soft", "hard_weight", "soft_weight",
@@ -36,7 +38,7 @@ TOKEN_COLUMNS = [
     "arm", "against", "seed", "band", "teacher_right", "tokens", "loss", "loss_without"
 ]  # fmt: skip
 INTEGERS = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
-SETTINGS = ["layers", "teacher", "soft_weight", "hard_weight", "temperature", "remap", "context"]
+NOISE = 1e-4  # relative: another processor rounds differently, and the file in git stays as it is
 
 
 class TablesError(ValueError):
@@ -59,22 +61,34 @@ def collect(params: Params, grid: str = "study") -> None:
         for needed in (file, history):
             _require(needed, params, command, f"arm '{run.arm}', seed '{run.seed}', ")
         row = json.loads(file.read_text(encoding="utf-8"))
-        asked = {name: getattr(run, name) for name in SETTINGS} | {"steps": run.train["steps"]}
-        for name, value in asked.items():
+        for name, value in run.settings().items():
             if row.get(name) != value:
                 raise TablesError(
                     f"{run.arm}, seed {run.seed}: {file.relative_to(params.root)} has {name} = "
                     f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
                 )
         weight = json.dumps(run.soft_weight, sort_keys=True)
-        runs.append({**row, **keys, "soft_weight": weight})
+        settings = settings_digest(params, run.arm)
+        runs.append({**row, **keys, "soft_weight": weight, "settings": settings})
         curves.append(pd.read_csv(history).assign(**keys))
     tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
     if grid == "study":
         tables["scores"] = _scores(params)
     declared = {name: _declared(frame, name, params, grid) for name, frame in tables.items()}
     for name, frame in declared.items():
-        save(frame, _file(name, params, grid))
+        there = {*zip(frame["arm"], frame["seed"], strict=True)}
+        for arm, seed in params.runs_of(grid):
+            if (arm, seed) not in there:
+                raise TablesError(f"{name}: no row for '{arm}', seed {seed}; run make study")
+    for name, frame in declared.items():
+        save(frame, _file(name, params, grid), noise=NOISE)
+
+
+def settings_digest(params: Params, arm: str) -> str:
+    """Digest of all in params.yaml that decides an arm's numbers, its teacher's and text's too."""
+    run = resolve(arm, 0, params)
+    teacher = resolve(run.teacher, 0, params).settings() if run.teacher_directory else None
+    return digest([run.settings(), teacher, params.settings.corpus.model_dump(mode="json")])
 
 
 def _scores(params):
@@ -83,15 +97,16 @@ def _scores(params):
     for arm, kind in (kinds | {"baseline": "baseline"}).items():
         file = params.path("runs", "study", "scores", arm, "scores.csv")
         command = f"dvc repro evaluate-{kind}@{params.scale}-{arm}"
-        frames.append(_read(file, "scores", params, command, f"arm '{arm}', "))
+        frames.append(_read_file(file, "scores", params, command, f"arm '{arm}', "))
     return pd.concat(frames)
 
 
 def table(name: str, params: Params) -> pd.DataFrame:
     """The declared rows of "runs", "curves" or "scores": the study, then the extended grid.
 
-    Scores are those of final weights and of baselines, fine-tuned with the setting chosen for the
-    task. A TablesError if the table, or a declared arm and seed of the study in it, is missing.
+    Only rows of runs with the settings of params.yaml; `missing_runs` names the others. Scores are
+    those of final weights and of baselines, fine-tuned with the setting chosen for the task. A
+    TablesError if the table is missing, or `scratch`, with which all is compared, has no rows.
     """
     rows = _table(name, params)
     if name == "scores":
@@ -114,9 +129,10 @@ def fine_tuning(params: Params) -> pd.DataFrame:
 
 
 def token_losses(params: Params) -> pd.DataFrame:
-    """The rows that `dwt.analysis.token_gains` wrote; none where it has not run."""
-    file = tokens_file(params)
-    return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=TOKEN_COLUMNS)
+    """What `dwt.analysis.token_gains` wrote of current runs; no rows where it has not run."""
+    file, current = tokens_file(params), table("runs", params)["arm"]
+    rows = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=TOKEN_COLUMNS)
+    return rows[rows["arm"].isin(current)]
 
 
 def tokens_file(params: Params) -> Path:
@@ -128,6 +144,17 @@ def not_run(params: Params, names: list[str]) -> list[str]:
     """Those of some models and arms that have no run in the tables of this scale."""
     there = {*table("runs", params)["arm"]}
     return [name for name in names if name not in there]
+
+
+def missing_runs(params: Params, names: list[str]) -> str:
+    """What of some models and arms has no finished run with these settings, as text, or ""."""
+    runs, kept = table("runs", params), []
+    declared = [run for grid in ("study", "extended") for run in params.runs_of(grid)]
+    for name in names:
+        there = {*runs.loc[runs["arm"] == name, "seed"]}
+        if seeds := [seed for arm, seed in declared if arm == name and seed not in there]:
+            kept.append(f"`{name}` (seeds {', '.join(map(str, sorted(seeds)))})")
+    return f"Not trained with these settings: {', '.join(kept)}." if kept else ""
 
 
 def losses(runs: pd.DataFrame, measure: str = "heldout_loss") -> pd.DataFrame:
@@ -151,16 +178,32 @@ def with_rows(rows: pd.DataFrame, arms: list[str], least: int = 2) -> list[str]:
     return there
 
 
-def save(frame: pd.DataFrame, path: Path) -> None:
-    """Write a CSV atomically, with the same bytes for the same numbers."""
+def save(frame: pd.DataFrame, path: Path, *, noise: float = 0.0) -> None:
+    """Write a CSV atomically; an existing one with the same numbers, up to `noise`, is kept."""
     with atomic_path(path) as partial:
         frame.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+        if noise and path.is_file():
+            with contextlib.suppress(AssertionError, ValueError):
+                pd.testing.assert_frame_equal(pd.read_csv(path), pd.read_csv(partial), rtol=noise)
+                shutil.copyfile(path, partial)
 
 
 def _table(name, params, grid="study"):
-    file = _file(name, params, grid)
-    frame = _read(file, name, params, f"dvc repro collect@{params.scale}")
-    return _declared(frame, name, params, grid)
+    """The declared rows of one file whose runs have the settings of params.yaml."""
+    command = f"dvc repro collect@{params.scale}"
+    runs = _declared(_read("runs", params, grid, command), "runs", params, grid)
+    expected = {arm: settings_digest(params, arm) for arm in runs["arm"].unique()}
+    runs = runs[runs["settings"] == runs["arm"].map(expected)]
+    if grid == "study" and "scratch" not in {*runs["arm"]}:
+        raise TablesError(
+            f"{_file('runs', params, grid).relative_to(params.root)}: no run of 'scratch', the "
+            "student without a teacher, with the settings of params.yaml; run make study"
+        )
+    if name == "runs":
+        return runs.reset_index(drop=True)
+    rows = _declared(_read(name, params, grid, command), name, params, grid)
+    current = rows.set_index(["arm", "seed"]).index.isin(runs.set_index(["arm", "seed"]).index)
+    return rows[current | (rows["kind"] == "baseline")].reset_index(drop=True)
 
 
 def _file(name, params, grid):
@@ -173,7 +216,11 @@ def _require(file, params, command, whose=""):
         raise TablesError(f"{whose}{file.relative_to(params.root)} is missing; run {command}")
 
 
-def _read(file, name, params, command, whose=""):
+def _read(name, params, grid, command):
+    return _read_file(_file(name, params, grid), name, params, command)
+
+
+def _read_file(file, name, params, command, whose=""):
     _require(file, params, command, whose)
     types = dict.fromkeys(INTEGERS if name == "scores" else ["seed"], "Int64")
     if name == "runs":
@@ -185,23 +232,14 @@ def _read(file, name, params, command, whose=""):
 
 
 def _declared(frame, name, params, grid):
-    """The declared rows and columns, in the order of params.yaml.
-
-    A missing run of the study is an error; of the extended grid the runs that exist are returned.
-    """
+    """The declared rows and columns, in the order of params.yaml."""
     file = _file(name, params, grid).relative_to(params.root)
-    command = f"run dvc repro collect@{params.scale}"
     if absent := [column for column in COLUMNS[name] if column not in frame]:
+        command = f"run dvc repro collect@{params.scale}"
         raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
     wanted = [("standalone" if arm in params.all_models else "student", arm, seed)
               for arm, seed in params.runs_of(grid)]  # fmt: skip
-    needed = [] if grid == "extended" else [*wanted]
-    if name == "scores":
-        needed += [("baseline", "random", seed) for seed in params.seeds]
-    for kind, arm, seed in (key for key in needed if key not in by_run):
-        missing = f"{kind} '{arm}', seed {seed} (declared in params.yaml)"
-        raise TablesError(f"{file}: no row for {missing}; {command}")
     rows = [by_run[key] for key in wanted if key in by_run]
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]
