@@ -47,30 +47,13 @@ def batch_at(
     tokens: np.ndarray, vocabulary: Vocabulary, *, seed: int, step: int, batch: int, length: int,
     mask_rate: float, rank: int = 0, world: int = 1, shuffle: bool = True,
 ) -> Batch:  # fmt: skip
-    """The batch of one optimizer step.
+    """The batch of one optimizer step, from a packed stream of `tokens` [T].
 
-    Parameters
-    ----------
-    tokens : array of int, [T]
-        The packed stream, documents separated by [SEP].
-    vocabulary : Vocabulary
-    seed, step : int
-        Fix order and masks; the stream is read in a new random order each epoch.
-    batch, length : int
-        Sequences of the *global* batch, and tokens of each.
-    mask_rate : float
-        Exactly ``round(mask_rate * length)`` positions of each sequence are masked, never
-        special tokens; 80 % become [MASK], 10 % a random token, 10 % stay (BERT, section 3.1).
-    rank, world : int
-        This process takes rows ``rank::world`` of the global batch.
-    shuffle : bool
-        False reads the stream in order, as evaluation does.
-
-    Raises
-    ------
-    ValueError
-        If the stream holds fewer sequences than one batch, or a sequence holds fewer ordinary
-        tokens than are to be masked.
+    The stream is read in a new random order each epoch, or in its own without `shuffle`. Of each
+    sequence `masked_per_sequence` positions are masked, never special tokens: 80 % become [MASK],
+    10 % a random token, 10 % stay (BERT, section 3.1). `batch` counts the sequences of the *global*
+    batch; process `rank` of `world` takes rows ``rank::world``. ValueError if the stream is shorter
+    than one batch, or a sequence has too few ordinary tokens to mask.
     """
     n = sequences_in(tokens, length)
     if n < batch:

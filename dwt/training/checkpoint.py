@@ -42,22 +42,9 @@ def save_run(
 ) -> dict[str, Any]:  # fmt: skip
     """Write a finished run, replacing an older one, then delete the state it resumed from.
 
-    Parameters
-    ----------
-    directory : Path
-    record : dict
-        For run.json; thread count and versions are added.
-    model, tokenizer
-        Saved for `from_pretrained`.
-    rows, timing : list of dict
-        For history.csv, which does not depend on interruptions, and for timing.csv, which does.
-    state : Path
-        The folder of `save_state`; what lies in its ``checkpoints/`` moves into the run.
-
-    Returns
-    -------
-    dict
-        The content of run.json.
+    Returned is the content of run.json: `record`, thread count and versions. `rows` are those of
+    history.csv, which does not depend on interruptions, `timing` those of timing.csv, which does.
+    What lies in ``checkpoints/`` of `state`, the folder of `save_state`, moves into the run.
     """
     versions = {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
     record = record | {
@@ -75,8 +62,7 @@ def save_run(
     pd.DataFrame(timing).to_csv(partial / "timing.csv", index=False)
     (partial / "run.json").write_text(json.dumps(record, indent=1))
     if (state / "checkpoints").is_dir():
-        for checkpoint in (state / "checkpoints").iterdir():
-            shutil.copytree(checkpoint, partial / checkpoint.name)
+        shutil.copytree(state / "checkpoints", partial, dirs_exist_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
     shutil.rmtree(state, ignore_errors=True)

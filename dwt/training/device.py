@@ -38,18 +38,10 @@ def has_compiler(device: str) -> bool:
 
 
 def should_compile(setting: str, *, flops: float, device: str) -> bool:
-    """Whether to compile a model.
+    """Whether to compile a model that takes so many `flops` in the whole run.
 
-    Decided by settings and compiler alone, never by timing: compiled code rounds differently, and
-    two runs of one study must agree.
-
-    Parameters
-    ----------
-    setting : {"auto", "on", "off"}
-        `train.compile`; "auto" compiles from `COMPILING_PAYS` FLOPs on.
-    flops : float
-        That this model takes in the whole run.
-    device : {"cpu", "cuda"}
+    `setting` is `train.compile`; "auto" compiles from `COMPILING_PAYS` FLOPs on. Never decided by
+    timing: compiled code rounds differently, and two runs of one study must agree.
     """
     if setting == "auto":
         return flops >= COMPILING_PAYS.get(device, float("inf")) and has_compiler(device)

@@ -6,9 +6,9 @@ A further one is an entry of `FAMILIES`, its name in `dwt.config.scale.Shape` an
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -23,45 +23,24 @@ from transformers import (
 from dwt.data.vocabulary import Vocabulary
 
 
-class Parts(NamedTuple):
-    """A masked language model in three parts."""
-
-    encoder: Callable[..., Any]  # token ids [B, L] -> output with last_hidden_state [B, L, D]
-    head: Callable[[Tensor], Tensor]  # hidden states -> input of the output layer, [N, D]
-    output: nn.Linear  # weight [V, D], bias [V]
-
-
 @dataclass(frozen=True)
 class Family:
-    """What sets one family of models apart.
-
-    Attributes
-    ----------
-    config, model : type
-        transformers' classes.
-    arguments : callable
-        (shape, layers, vocabulary) -> arguments of `config` that not all families share.
-    parts : callable
-        A model -> its `Parts`.
-    layers : str
-        Name of the list of encoder layers in the state dict.
-    feed_forward : callable
-        A config -> inner width of the feed-forward block times the number of its matrices.
-    """
+    """What sets one family of models apart."""
 
     config: type[PreTrainedConfig]
     model: type[PreTrainedModel]
+    # (shape, layers, vocabulary) -> arguments of `config` that not all families share
     arguments: Callable[[Mapping[str, Any], int, Vocabulary], dict[str, Any]]
-    parts: Callable[[Any], Parts]
-    layers: str
-    feed_forward: Callable[[Any], int]
+    # model -> hidden states [N, D] -> input of the output layer, [N, D]
+    head: Callable[[Any], Callable[[Tensor], Tensor]]
+    layers: str  # name of the list of encoder layers in the state dict
+    feed_forward: Callable[[Any], int]  # config -> inner width x number of matrices of that block
 
 
 def _modernbert(shape, layers, vocabulary):
     dropouts = ("embedding_dropout", "mlp_dropout", "attention_dropout")
     return dict(
-        hidden_size=shape["width"], intermediate_size=shape["intermediate"],
-        num_hidden_layers=layers, num_attention_heads=shape["heads"],
+        intermediate_size=shape["intermediate"],
         # Every layer global: local windows are for long texts, and layers that are all alike can
         # be copied to any depth.
         layer_types=["full_attention"] * layers,
@@ -77,45 +56,36 @@ def _modernbert(shape, layers, vocabulary):
 
 
 def _distilbert(shape, layers, vocabulary):
-    return dict(
-        dim=shape["width"], hidden_dim=shape["intermediate"], n_layers=layers,
-        n_heads=shape["heads"], dropout=shape["dropout"], attention_dropout=shape["dropout"],
-    )  # fmt: skip
+    dropout = shape["dropout"]
+    return dict(hidden_dim=shape["intermediate"], dropout=dropout, attention_dropout=dropout)
 
 
 def _bert(shape, layers, vocabulary):
-    return dict(
-        hidden_size=shape["width"], intermediate_size=shape["intermediate"],
-        num_hidden_layers=layers, num_attention_heads=shape["heads"],
-        hidden_dropout_prob=shape["dropout"], attention_probs_dropout_prob=shape["dropout"],
-    )  # fmt: skip
+    dropouts = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    own = dict.fromkeys(dropouts, shape["dropout"])
+    return dict(intermediate_size=shape["intermediate"], **own)
 
 
-def _distilbert_parts(model):
-    def head(hidden):
-        return model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
-
-    return Parts(model.distilbert, head, model.vocab_projector)
+def _distilbert_head(model):
+    return lambda hidden: model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
 
 
 FAMILIES = {
     "modernbert": Family(
         ModernBertConfig, ModernBertForMaskedLM, _modernbert,
-        parts=lambda model: Parts(model.model, model.head, model.decoder),
+        head=lambda model: model.head,
         layers="model.layers",
         feed_forward=lambda config: 3 * config.intermediate_size,  # gated: two in, one out
     ),
     "distilbert": Family(
         DistilBertConfig, DistilBertForMaskedLM, _distilbert,
-        parts=_distilbert_parts,
+        head=_distilbert_head,
         layers="distilbert.transformer.layer",
         feed_forward=lambda config: 2 * config.hidden_dim,
     ),
     "bert": Family(
         BertConfig, BertForMaskedLM, _bert,
-        parts=lambda model: Parts(
-            model.bert, model.cls.predictions.transform, model.cls.predictions.decoder
-        ),
+        head=lambda model: model.cls.predictions.transform,
         layers="bert.encoder.layer",
         feed_forward=lambda config: 2 * config.intermediate_size,
     ),
@@ -123,13 +93,7 @@ FAMILIES = {
 
 
 def family_of(name: str) -> Family:
-    """The family of a name, as in `model.config.model_type`.
-
-    Raises
-    ------
-    ValueError
-        If the family is unknown.
-    """
+    """The family of a name, as in `model.config.model_type`; ValueError if it is unknown."""
     if name not in FAMILIES:
         raise ValueError(f"unknown family '{name}'; choose one of {', '.join(FAMILIES)}")
     return FAMILIES[name]

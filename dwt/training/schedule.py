@@ -49,15 +49,8 @@ def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0
 def gap_left(student: Sequence[float], teacher: float) -> float:
     """Share of the initial gap between student and teacher that remains, in [0, 1].
 
-    It never rises: once a student has overtaken its teacher the gap stays 0, whatever its next
-    evaluation gives.
-
-    Parameters
-    ----------
-    student : sequence of float
-        Its held-out losses so far, in order; the first is that of the student before training.
-    teacher : float
-        The teacher's loss on the same text with the same masks.
+    `student` holds its held-out losses in order, from that before training; `teacher` is the loss
+    of the teacher on the same text and masks. The gap never rises: once it is 0 it stays 0.
     """
     first = student[0] - teacher
     return min(max(0.0, loss - teacher) / first for loss in student) if first > 0 else 0.0

@@ -38,17 +38,9 @@ class StepResult(NamedTuple):
 
 
 class Distiller:
-    """A student, its optimizer, and perhaps a teacher.
+    """A student, which is trained in place, its optimizer, and perhaps a teacher.
 
-    Parameters
-    ----------
-    student : PreTrainedModel
-        Trained in place.
-    teacher : torch.nn.Module or None
-        In evaluation mode and without gradients.
-    train : mapping
-        The `train` section: learning_rate, betas, weight_decay, clip, accumulate, precision.
-    device : torch.device
+    The teacher is in evaluation mode and without gradients. `train` is that section of the scale.
     """
 
     def __init__(
@@ -99,52 +91,34 @@ class Distiller:
     def step(
         self, batch: DeviceBatch, *, learning_rate: float, measure: bool = True, **weights: float
     ) -> StepResult:
-        """One optimizer step.
+        """One optimizer step: of the hard loss alone if `batch` has no `teacher_hidden`.
 
-        Parameters
-        ----------
-        batch : DeviceBatch
-            Without `teacher_hidden`, the hard loss alone.
-        learning_rate : float
-        measure : bool
-            Whether to return losses and the effective weight (of the first micro-batch). Without,
-            the losses are not a number, and the step is cheaper.
-        **weights : float
-            hard_weight, soft_weight and temperature, as in `dwt.training.loss.dwt_loss`.
-
-        Returns
-        -------
-        StepResult
-            Losses are means over the global batch.
+        `weights` are hard_weight, soft_weight and temperature of `dwt.training.loss.dwt_loss`. The
+        losses are means over the global batch, the effective weight is that of the first
+        micro-batch. Without `measure` they are not a number, and the step is cheaper.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         parts = self._micro_batches(batch)
-        total: Any = 0.0
-        hard: Any = 0.0
-        soft: Any = 0.0
+        losses: list[list[Any]] = []  # total, hard, soft of each micro-batch
         effective: tuple[Tensor | None, ...] = ()
-        for i, part in enumerate(parts):
-            loss = self._forward(part, weights, values=measure, measure=measure and i == 0)
+        for part in parts:
+            loss = self._forward(part, weights, values=measure, measure=measure and not losses)
             (loss.total / len(parts)).backward()
-            total, hard, soft = (
-                old + new.detach() / len(parts)
-                for old, new in zip((total, hard, soft), loss[:3], strict=True)
-            )
+            losses.append([value.detach() / len(parts) for value in loss[:3]])
             effective = effective or loss[3:]
+        means: list[Any] = [sum(values) for values in zip(*losses, strict=True)]
         norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.train["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(DWTLoss(total, hard, soft, *effective), norm)
+        return StepResult(DWTLoss(*means, *effective), norm)
 
     def _forward(self, part, weights, **options):
-        head, teacher_hidden = output_layer(self.student), part.teacher_hidden
-        teacher_head = None if teacher_hidden is None else self._teacher_head
-        hidden = self._read("student", part)
-        targets = part.targets.flatten()
+        teacher_head = None if part.teacher_hidden is None else self._teacher_head
         return linear_dwt_loss(
-            hidden, head, teacher_hidden, teacher_head, targets, **weights, **options
-        )
+            self._read("student", part), output_layer(self.student), part.teacher_hidden,
+            teacher_head, part.targets.flatten(), **weights, **options,
+        )  # fmt: skip
 
     def _frozen_head(self, teacher):
         """The teacher's output layer, its weight in the precision of the products.

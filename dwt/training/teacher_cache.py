@@ -37,23 +37,10 @@ class CacheReport(NamedTuple):
 class TeacherCache:
     """Hidden states of one teacher on the batches of one seed, `STEPS_PER_FILE` steps per file.
 
-    Parameters
-    ----------
-    root : path-like
-        Holds a folder per key.
-    key : str
-        Digest of all that decides the numbers: teacher, text, seed, masking, precision, device.
-    steps : int
-        Of the run.
-    shape : tuple of int
-        [N, D_t] of one step.
-    dtype : torch.dtype
-    limit_bytes : float
-        Of all that `root` holds. Folders that have not been used for `EVICT_AFTER_S` are evicted
-        to make room; what still does not fit is not stored.
+    `root` holds a folder per key, the digest of all that decides the numbers, and at most
+    `limit_bytes`: folders not used for `EVICT_AFTER_S` are evicted to make room, and what still
+    does not fit is not stored. `shape` is [N, D_t] of one step, `steps` those of the run.
 
-    Notes
-    -----
     A file that is truncated, altered or made for another key is reported, deleted and made anew.
     If nothing can be written there is one warning, and training continues without. Several
     processes may share a folder: writes are atomic.

@@ -19,14 +19,7 @@ TIMED_PASSES = 5  # forward passes of the teacher whose time is measured, to rep
 
 
 class TeacherStates:
-    """Hidden states of a run's teacher, step by step.
-
-    Parameters
-    ----------
-    run : Run
-    distiller : Distiller
-        Its teacher runs where the cache has no states.
-    """
+    """Hidden states of a run's teacher, step by step; it runs where the cache has none."""
 
     def __init__(self, run: Run, distiller: Distiller) -> None:
         self.run, self.distiller = run, distiller
@@ -37,11 +30,8 @@ class TeacherStates:
     def start(self, *, compile_teacher: bool) -> None:
         """Open the cache, if the run uses one.
 
-        Parameters
-        ----------
-        compile_teacher : bool
-            Whether to compile the teacher before its first forward pass; a run whose states are
-            all stored never needs one.
+        The teacher is compiled at its first forward pass: a run whose states are all stored needs
+        none.
         """
         self.compile_teacher = compile_teacher
         if self.run.teacher_directory is not None and self.run.cache["teacher"] == "auto":

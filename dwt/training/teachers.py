@@ -21,7 +21,6 @@ from dwt.config.params import ParamsError, Run, load_params, resolve
 from dwt.config.schema import Params
 from dwt.data.corpus import Corpus
 from dwt.data.vocabulary import Vocabulary
-from dwt.training.families import Parts
 from dwt.training.models import load_model
 
 
@@ -33,7 +32,7 @@ class _ContextFreeTeacher(nn.Module):
     """A teacher that predicts the same distribution at every position.
 
     Its hidden state is 1 everywhere and its output layer holds log-probabilities, so that it is
-    read as every other teacher is (`dwt.training.models.hidden_at`), at next to no cost.
+    read as transformers' models are (`dwt.training.models.hidden_at`), at next to no cost.
     """
 
     def __init__(self, counts: np.ndarray) -> None:  # [V]
@@ -41,30 +40,24 @@ class _ContextFreeTeacher(nn.Module):
         logits = np.log(counts / counts.sum())
         self.output = nn.Linear(1, len(counts), bias=False)
         self.output.weight = nn.Parameter(torch.tensor(logits, dtype=torch.float32)[:, None])
-        self.config = SimpleNamespace(
-            model_type="context-free", hidden_size=1, num_hidden_layers=0, vocab_size=len(counts)
-        )
+        sizes = dict(hidden_size=1, num_hidden_layers=0, vocab_size=len(counts))
+        self.config = SimpleNamespace(**sizes)
         self.eval().requires_grad_(False)
 
-    def encoder(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> SimpleNamespace:
+    def base_model(self, input_ids: Tensor, attention_mask: Tensor | None) -> SimpleNamespace:
         """Hidden states of 1, `[B, L, 1]`."""
         ones = torch.ones(*input_ids.shape, 1, device=input_ids.device)
         return SimpleNamespace(last_hidden_state=ones)
 
-    def parts(self) -> Parts:
-        """As `dwt.training.families.Family.parts` gives them for a model."""
-        return Parts(self.encoder, lambda hidden: hidden, self.output)
+    def get_output_embeddings(self) -> nn.Linear:
+        """The output layer."""
+        return self.output
 
 
 class UnigramTeacher(_ContextFreeTeacher):
-    """Predicts the token frequencies of the training text, one added to every count.
+    """Predicts the token frequencies of the training text [T], one added to every count.
 
-    Parameters
-    ----------
-    tokens : array of int, [T]
-        The training text.
-    vocabulary : Vocabulary
-        Special tokens, which are never masked, have a count of 1.
+    Special tokens, which are never masked, have a count of 1.
     """
 
     def __init__(self, tokens: np.ndarray, vocabulary: Vocabulary) -> None:
@@ -86,13 +79,7 @@ class UniformTeacher(_ContextFreeTeacher):
 
 
 def teacher_directory(run: Run) -> Path:
-    """Folder of the finished model that teaches a run.
-
-    Raises
-    ------
-    TeacherError
-        If it is not there, with the command that trains it.
-    """
+    """Folder of the finished model that teaches a run; TeacherError if it is not there."""
     directory = run.teacher_directory
     if directory is None:
         raise TeacherError(f"arms.{run.arm}: its teacher, {run.teacher!r}, is not a trained model")
@@ -115,16 +102,7 @@ def teacher_digest(run: Run) -> str | None:
 def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | _ContextFreeTeacher:
     """The teacher of a run, in evaluation mode and without gradients.
 
-    Parameters
-    ----------
-    run : Run
-    corpus : Corpus
-        Of the run; a unigram teacher takes its frequencies from the training text.
-
-    Raises
-    ------
-    TeacherError
-        If it is not trained yet, or its vocabulary is not that of the run's corpus.
+    TeacherError if it is not trained yet, or its vocabulary is not that of the run's corpus.
     """
     if run.teacher == "unigram":
         return UnigramTeacher(corpus.tokens("train"), corpus.vocabulary)
@@ -148,15 +126,7 @@ def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | _ContextFreeTeac
 def write_teachers(params: Params, grid: str) -> None:
     """Write build/<scale>/teachers/<grid>/<arm>-<seed>.json: a student run's teacher, and a digest.
 
-    Parameters
-    ----------
-    params : Params
-    grid : {"study", "extended"}
-
-    Raises
-    ------
-    TeacherError
-        If a teacher is not trained yet.
+    `grid` is "study" or "extended". TeacherError if a teacher is not trained yet.
     """
     folder = params.path("build", "teachers", grid)
     shutil.rmtree(folder, ignore_errors=True)

@@ -23,18 +23,8 @@ def masked_lm_loss(
 ) -> float:  # fmt: skip
     """Mean hard loss on a fixed sample with fixed masks, nats per masked token.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Its mode, training or evaluation, is restored.
-    tokens : array of int, [T]
-    vocabulary : Vocabulary
-    sequences : int
-        Number to read; all of them when the stream holds fewer.
-    train : mapping
-        The `train` section: batch, length, mask_rate, precision.
-    device : torch.device or str
-        Of the model.
+    Read are `sequences` of the stream of `tokens` [T], all where it holds fewer, in batches by the
+    section `train`. The model, on `device`, keeps its mode (training or evaluation).
     """
     was_training = model.training
     model.eval()
