@@ -89,6 +89,16 @@ def interleaved(streams: Sequence[Stream], weights: Sequence[float]) -> Iterator
             yield row
 
 
+def documents(texts: Iterable[str], source: str, where: str) -> Iterator[Document]:
+    """A document of each text; CorpusError, beginning with `where`, if there is none."""
+    number = 0
+    for text in texts:
+        number += 1
+        yield document(source, text)
+    if not number:
+        raise CorpusError(f"{where} is empty: it holds no text")
+
+
 def text_column(rows: Iterable, column: str, where: str) -> Iterator[str]:
     """Non-blank strings of one column; `where` starts the message if a row lacks it."""
     for row in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 
 from dwt.config.corpus import Text
-from dwt.data.documents import CorpusError, Document, Stream, document, text_column
+from dwt.data.documents import CorpusError, Document, Stream, documents, text_column
 
 
 def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
@@ -36,8 +36,9 @@ def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
 def _documents(rows, column: str, name: str, where: str) -> Iterator[Document]:
     number = 0
     try:
-        for text in text_column(rows.select_columns([column]), column, where):
-            yield document(name, text)
+        texts = text_column(rows.select_columns([column]), column, where)
+        for read in documents(texts, name, where):
+            yield read
             number += 1
     except CorpusError:
         raise
@@ -47,5 +48,3 @@ def _documents(rows, column: str, name: str, where: str) -> Iterator[Document]:
             "Finished shards are kept: run it again when the dataset can be reached, or download "
             "it whole and use files"
         ) from error
-    if not number:
-        raise CorpusError(f"{where} is empty: it holds no text")

@@ -19,12 +19,10 @@ PHENOMENA = (
 
 
 def read_blimp(where: str | None, *, pairs: int | None, root: Path = Path()) -> pd.DataFrame | None:
-    """Read the first pairs of every set, the same for every model, in the columns `COLUMNS`.
+    """The first `pairs` (None: all) of every set, in the columns `COLUMNS`, sorted by set.
 
-    `where` is a parquet file or a folder of them, relative to `root`, or a hub dataset
-    (nyu-mll/blimp); None gives None. `pairs` is a number for each set; None reads all. Rows are
-    sorted by set (UID), within a set in the order of the file. BenchmarkError for an unreadable or
-    malformed source, or a set of fewer than `pairs` pairs.
+    `where` is a parquet file or a folder of them, relative to `root`, or a hub dataset; None gives
+    None. BenchmarkError for an unreadable or malformed source, or too small a set.
     """
     if where is None:
         return None

@@ -45,8 +45,7 @@ def classifier(model: PreTrainedModel, task: Task, *, seed: int) -> PreTrainedMo
     """The encoder of a masked-LM model with a new classification head, initialised from the seed.
 
     The head is transformers' for the family: DistilBERT and BERT read [CLS] through a hidden
-    layer; ModernBERT reads the mean over a text. With `task.at_mask` it reads the state at [MASK],
-    which masked-LM has trained. Without labels it has one output. `model` is not changed.
+    layer; ModernBERT reads the mean over a text. With `task.at_mask` it reads the state at [MASK].
     """
     config = transformers.AutoConfig.for_model(**model.config.to_dict())
     config.num_labels = len(task.labels) or 1

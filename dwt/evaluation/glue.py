@@ -20,20 +20,11 @@ def load_glue(
     names: list[str], *, where: str, examples: int | None = None, validation: int | None = None,
     root: Path = Path(), seed: int = 0,
 ) -> list[Task]:  # fmt: skip
-    """Load tasks of GLUE, complete or sampled.
+    """Load tasks of GLUE, at most `examples` and `validation` rows of each set.
 
-    Parameters
-    ----------
-    where : str
-        A hub dataset (nyu-mll/glue) or a folder, relative to `root`, with TASK/train.parquet and
-        TASK/validation.parquet (MNLI: validation_matched, validation_mismatched) in its columns.
-    examples, validation : int, optional
-        Limits on each training and validation set; the sampled rows are the same for every model.
-
-    Raises
-    ------
-    BenchmarkError
-        For a missing task, a truncated file, a missing column or an invalid label.
+    `where` is a hub dataset (nyu-mll/glue) or a folder, relative to `root`, with TASK/train.parquet
+    and TASK/validation.parquet (MNLI: validation_matched, validation_mismatched) in its columns.
+    BenchmarkError for a missing task, a truncated file, a missing column or an invalid label.
     """
     tasks = []
     for name in names:

@@ -14,14 +14,12 @@ MISSING_WORDS = ("the", "a", "of", "to", "and", "is", "for", "in")
 def make_heldout_tasks(
     corpus: Corpus, *, names: list[str] = HELDOUT_TASKS, examples: int | None = 1000, seed: int = 0
 ) -> list[Task]:
-    """Make classification tasks from held-out text.
+    """Make classification tasks from held-out text, with balanced labels.
 
-    "missing-word": which of eight function words stood at [MASK]; the label is the author's word.
-    "function-words": whether one function word of a sentence is wrong; form and metric are CoLA's
-    (Warstadt et al. 2019). No sentence occurs in both versions.
-
+    "missing-word": which of eight function words stood at [MASK]. "function-words": whether one
+    function word of a sentence is wrong; form and metric are CoLA's (Warstadt et al. 2019).
     `examples` limits the training set, and the validation set to three times as many; None uses
-    all. Labels are balanced. ValueError if the held-out text is too short for a task.
+    all. ValueError if the held-out text is too short for a task.
     """
     heldout = corpus.heldout()
     tasks = []

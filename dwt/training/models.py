@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from dwt.data.vocabulary import Vocabulary
 from dwt.training.families import family_of
 
 
 def build_model(
-    shape: Mapping[str, Any], *, layers: int, vocabulary: Vocabulary, max_length: int, pad: int = 0,
-    seed: int = 0,
+    shape: Mapping[str, Any], *, layers: int, vocabulary: Vocabulary | PreTrainedTokenizerFast,
+    max_length: int, pad: int | None = None, seed: int = 0,
 ) -> PreTrainedModel:  # fmt: skip
     """A masked language model with fresh weights.
 
@@ -25,22 +25,31 @@ def build_model(
         (inner width of the feed-forward block) and perhaps ``dropout`` (0), ``initializer_range``
         (0.02, standard deviation of fresh weights) and ``positions``.
     layers : int
-    vocabulary : Vocabulary
+    vocabulary : Vocabulary or PreTrainedTokenizerFast
+        That of a corpus, or a tokenizer with BERT's special tokens.
     max_length : int
         Rows of the position table, in tokens, where the shape does not give ``positions``.
-    pad : int
-        Id of the padding token.
+    pad : int, optional
+        Id of the padding token; by default that of [PAD].
     seed : int
         Of the initialisation.
 
     Raises
     ------
     ValueError
-        If the family is unknown.
+        If the family is unknown, or the tokenizer lacks a special token.
+
+    Examples
+    --------
+    >>> tokenizer = AutoTokenizer.from_pretrained("bert-base-uncased")
+    >>> shape = dict(family="modernbert", width=64, heads=2, intermediate=96)
+    >>> model = build_model(shape, layers=6, vocabulary=tokenizer, max_length=128)
     """
+    if not isinstance(vocabulary, Vocabulary):
+        vocabulary = Vocabulary.of(vocabulary)
     family = family_of(shape["family"])
     settings: dict[str, Any] = dict(
-        vocab_size=vocabulary.size, pad_token_id=pad,
+        vocab_size=vocabulary.size, pad_token_id=vocabulary.special[0] if pad is None else pad,
         hidden_size=shape["width"], num_attention_heads=shape["heads"], num_hidden_layers=layers,
         initializer_range=shape.get("initializer_range", 0.02),
         max_position_embeddings=shape.get("positions") or max_length,

@@ -23,12 +23,14 @@ def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0
     Raises
     ------
     ValueError
-        If progress is outside [0, 1] or the shape is unknown.
+        If progress is outside [0, 1], the shape is unknown, or ``from`` or ``to`` is missing.
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"progress must be in [0, 1], found {progress}")
     if not isinstance(spec, Mapping):
         return float(spec)
+    if missing := [key for key in ("from", "to") if key not in spec]:
+        raise ValueError(f"a schedule needs 'from' and 'to'; '{missing[0]}' is missing in {spec}")
     start, end, shape = spec["from"], spec["to"], spec.get("shape", "linear")
     if shape == "adaptive":
         return end + (start - end) * gap

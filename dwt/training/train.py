@@ -7,6 +7,7 @@ never interrupted.
 import math
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -51,17 +52,36 @@ def pretrain(
     CorpusError, TeacherError
         Before training: no corpus or teacher, another vocabulary, too little text.
     TrainingError
-        If the loss or the gradient norm is not finite.
+        Before training: no such device, or `directory` cannot be written. Later: the loss or the
+        gradient norm is not finite.
+    TypeError
+        If `run` is not a `Run`.
     """
+    if not isinstance(run, Run):
+        raise TypeError(f"expected a Run, found {run!r}; pass `resolve({run!r}, seed)`")
+    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(f"device {device!r}: this PyTorch finds no CUDA device; choose 'cpu'")
     directory = Path(directory or run.directory)
     set_threads(run.train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(run, torch.device(device))
     if record := load_finished_run(directory, trainer.digest):
         return record
+    _check_writable(directory)
     trainer.resume()
     trainer.train()
     return trainer.finish(directory)
+
+
+def _check_writable(directory: Path) -> None:
+    """TrainingError if a run could not be written to a folder when it is finished."""
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise NotADirectoryError("it is a file")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=directory.parent).close()
+    except OSError as error:
+        raise TrainingError(f"the run cannot be written to {directory} ({error})") from error
 
 
 class _Trainer:
@@ -73,7 +93,7 @@ class _Trainer:
         self.tokens = {split: self.corpus.tokens(split) for split in SPLITS}
         student = build_model(
             run.model, layers=run.layers, vocabulary=self.corpus.vocabulary,
-            max_length=train["length"], pad=self.corpus.pad_id, seed=run.seed,
+            max_length=train["length"], seed=run.seed,
         )  # fmt: skip
         teacher: Any = load_teacher(run, self.corpus) if run.teacher else None
         self.copied = remap(teacher, student, depth=run.remap) if run.remap else None
