@@ -153,7 +153,7 @@ BAD = {
         ["arms", "majority"], {"teacher": "weak-teacher"}, r"arms\.majority: .*baseline, random"),
     "a model named as a baseline": (["models", "random"], {"layers": 1}, r"models\.random: "),
     "an arm that is a number": (
-        ["arms", 4], {"teacher": "weak-teacher"}, r"arms: must be text; put .* in quotes \(found 4\)"),
+        ["arms", 4], {"teacher": "weak-teacher"}, r"arms: must be text; .* in quotes \(found 4"),
     "an unknown task": (
         ["scales", "laptop", "evaluate", "tasks"], ["colla"],
         r"evaluate\.tasks\.0: choose one of .*cola, sst2.*; did you mean 'cola'\? \(found 'col"),

@@ -109,9 +109,7 @@ def test_a_tokenizer_is_as_good_as_its_vocabulary(tokenizer):
 
 def test_a_tokenizer_without_bert_s_special_tokens_is_refused():
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0, "a": 1})))
-    with pytest.raises(
-        ValueError, match=r"lacks \[PAD\], \[CLS\], \[SEP\], \[MASK\]; it must"
-    ):
+    with pytest.raises(ValueError, match=r"lacks \[PAD\], \[CLS\], \[SEP\], \[MASK\]; it must"):
         make("bert", bare)
 
 
