@@ -20,16 +20,15 @@ def with_defaults(params: Params, arm: Arm) -> Arm:
 
 def conflicts(params: Params) -> Iterator[str]:
     """Conflicts between sections, each as `key: what is wrong; what is allowed`."""
-    if params.scale not in params.scales:
-        allowed = choices(params.scale, params.scales)
-        yield f"scale: '{params.scale}' is not a scale; choose one of {allowed}"
+    if (scale := params.scale) not in params.scales:
+        yield f"scale: '{scale}' is not a scale; choose one of {choices(scale, params.scales)}"
     for name in params.compare:
         if name not in params.scales:
             yield f"compare: '{name}' is not a scale; choose from {choices(name, params.scales)}"
     lists: dict[str, list] = {"compare": params.compare, "seeds": params.seeds}
     lists |= {"extended.seeds": params.extended.seeds}
-    lists |= {f"analyses.{key}": arms for key, arms in params.analyses.items()}
-    for key, values in lists.items():
+    names_at = {f"analyses.{key}": arms for key, arms in params.analyses.items()}
+    for key, values in {**lists, **names_at}.items():
         if twice := [value for value in values if values.count(value) > 1]:
             yield f"{key}: names {twice[0]!r} twice; each is allowed once"
     if "scratch" not in params.models:
@@ -47,18 +46,14 @@ def conflicts(params: Params) -> Iterator[str]:
             yield f"arms.{name}: has the settings of '{first}'; change or remove one of them"
     yield from _of_analyses(params)
     for key, claim in params.claims.items():
-        yield from _unknown_arms(params, f"claims.{key}.arm", [claim.arm])
-        yield from _unknown_arms(params, f"claims.{key}.against", [claim.against])
+        names_at |= {f"claims.{key}.arm": [claim.arm], f"claims.{key}.against": [claim.against]}
         if claim.arm == claim.against:
             yield f"claims.{key}.against: '{claim.arm}' is also its arm; compare it with another"
         if claim.measure == "equal_flops_loss" and claim.against != "scratch":
             longer = "equal_flops_loss compares with 'scratch', trained for longer"
             yield f"claims.{key}.against: {longer}"
-
-
-def _unknown_arms(params: Params, key: str, names: list[str]) -> Iterator[str]:
     allowed = params.all_names()
-    for name in names:
+    for key, name in [(key, name) for key, names in names_at.items() for name in names]:
         if name not in allowed:
             yield f"{key}: '{name}' is not an arm; choose from {choices(name, allowed)}"
 
@@ -66,19 +61,18 @@ def _unknown_arms(params: Params, key: str, names: list[str]) -> Iterator[str]:
 def _of_analyses(params: Params) -> Iterator[str]:
     """Conflicts between an analysis, its arms and its notebook."""
     notebooks = [path.stem[3:] for path in params.root.glob("notebooks/[0-9][0-9]-*.ipynb")]
-    for analysis, arms in params.analyses.items():
-        key = f"analyses.{analysis}"
-        yield from _unknown_arms(params, key, arms)
+    for analysis in params.analyses:
         if (params.root / "notebooks").is_dir() and analysis not in notebooks:
             allowed = choices(analysis, sorted(notebooks))
-            yield f"{key}: there is no notebooks/NN-{analysis}.ipynb; choose from {allowed}"
+            missing = f"there is no notebooks/NN-{analysis}.ipynb"
+            yield f"analyses.{analysis}: {missing}; choose from {allowed}"
     for factor, (fewest, needed) in FACTORS.items():
         key = f"analyses.{factor}"
         if factor not in params.analyses:
             yield f"{key}: is missing; give {needed}"
             continue
         arms = params.analyses[factor]
-        for name in {*arms} & {*params.extended.models, *params.extended.arms}:
+        for name in [n for n in arms if n in {*params.extended.models, *params.extended.arms}]:
             where = f"'{name}' is in the extended grid, and factors compare runs of the study"
             yield f"{key}: {where}; choose from {', '.join(params.names())}"
         corners = {_corner(params, name) for name in arms if name in params.all_names()}

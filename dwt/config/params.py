@@ -75,11 +75,10 @@ def load_params(path: str | Path | None = None) -> Params:
     """
     if path is None:
         here = Path.cwd()
-        found = [file for f in (here, *here.parents) if (file := f / "params.yaml").is_file()]
-        if not found:
-            where = f"{here} or above it"
-            raise ParamsError(f"no params.yaml in {where}; run from the project's folder")
-        path = found[0]
+        files = (folder / "params.yaml" for folder in (here, *here.parents))
+        path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        raise ParamsError(f"no params.yaml in {here} or above it; run from the project's folder")
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

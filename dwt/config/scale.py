@@ -72,10 +72,8 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batch_splits_evenly(self):
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"batch {self.batch} is not a multiple of accumulate {self.accumulate}"
-            )
+        if self.batch % (parts := self.accumulate):
+            raise ValueError(f"batch {self.batch} is not a multiple of accumulate {parts}")
         if self.evaluate_every % self.log_every:
             raise ValueError("evaluate_every must be a multiple of log_every")
         return self

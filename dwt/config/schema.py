@@ -1,7 +1,7 @@
 """The sections of params.yaml, but for a scale's: the values allowed in each, their defaults."""
 
 import re
-from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -182,13 +182,10 @@ class Params(Section):
 
     def runs_of(self, grid: str) -> list[tuple[str, int]]:
         """(name, seed) of every run that a grid, "study" or "extended", declares; models first."""
-        extended, seeds = self.extended, self.seeds
-        again = [seed for seed in extended.seeds if seed not in seeds]
-        declared: dict[str, list[tuple[Iterable[str], list[int]]]] = {
-            "study": [(self.names(), seeds)],
-            "extended": [(extended.models, seeds), (self.models, again),
-                         (extended.arms, seeds), (self.arms, again)],
-        }  # fmt: skip
-        if grid not in declared:
+        if grid not in ("study", "extended"):
             raise ValueError(f"{grid!r} is not a grid; choose study or extended")
-        return [(name, seed) for names, seeds in declared[grid] for name in names for seed in seeds]
+        if grid == "study":
+            return [*product(self.names(), self.seeds)]
+        further, again = self.extended, [s for s in self.extended.seeds if s not in self.seeds]
+        models = [*product(further.models, self.seeds), *product(self.models, again)]
+        return [*models, *product(further.arms, self.seeds), *product(self.arms, again)]

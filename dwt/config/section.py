@@ -47,10 +47,7 @@ def choices(name: Any, allowed: Iterable[str]) -> str:
 
 
 def explain(error: ErrorDetails, section: type[Section], *, name: str = "") -> str:
-    """One entry of `ValidationError.errors()` as ``key: what is wrong; what is allowed``.
-
-    `section` is the class that was being validated and `name` the key that holds it, if any.
-    """
+    """An entry of `ValidationError.errors()` of `section` (called `name`) as ``key: message``."""
     kind, given, loc = error["type"], error["input"], error["loc"]
     if kind == "invalid_key" or (kind == "string_type" and loc[-1] == "[key]"):
         loc = loc[: -1 if kind == "invalid_key" else -2]  # YAML has read the name as another value

@@ -46,10 +46,7 @@ class Corpus:
         return AutoTokenizer.from_pretrained(self.directory)
 
     def heldout(self) -> pd.DataFrame:
-        """One row per held-out paragraph: document, source, section, name, type, text, unseen.
-
-        `unseen`: no sentence of the paragraph is in the training text, compared by letters only.
-        """
+        """A row per held-out paragraph; `unseen`: none of its sentences is in the training text."""
         return pd.read_parquet(self.directory / "heldout.parquet")
 
 
@@ -61,11 +58,9 @@ def build_corpus(
 
     `settings` are a section `scales.<scale>.corpus` (data/README.md has its keys), which messages
     call `name`. Relative paths in it start from `root`, the folder of constraints.txt. The corpus
-    replaces `directory` when it is complete; an interrupted build resumes from its finished shards,
-    which are kept beside it until then. Streamed text takes no more memory the longer it is. Every
-    split must fill a sequence of `length` tokens. No byte depends on the number of `workers`, by
-    default one per core. CorpusError for a setting, file, package or dataset that cannot be used,
-    for too little text and for a full disk.
+    replaces `directory` when it is complete; an interrupted build resumes from its finished shards
+    beside it. Every split must fill a sequence of `length` tokens. No byte depends on the number of
+    `workers`, by default one per core. CorpusError for whatever cannot be used, and a full disk.
     """
     directory = Path(directory)
     building = directory.with_name(f".{directory.name}.building")

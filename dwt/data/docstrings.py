@@ -60,9 +60,9 @@ def docstrings(code: bytes) -> Iterator[str]:
 
 
 def docstring_blocks(docstring: str) -> list[dict]:
-    """The paragraphs of English prose of a docstring in numpydoc, Google or Sphinx form.
+    """Paragraphs of prose of a docstring in numpydoc, Google or Sphinx form: section and text.
 
-    Each has `text`, `section` ("" before the first heading) and, of a parameter, `name` and `type`.
+    A parameter's have `name` and `type`, too; the `section` is "" before the first heading.
     """
     lines = inspect.cleandoc(docstring).expandtabs().splitlines()
     blocks, paragraph = [], []

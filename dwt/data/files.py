@@ -17,10 +17,10 @@ DOCUMENT_MB = 16  # text without blank lines is cut here, to bound memory
 
 
 def open_files(patterns: list[str], key: str, root: Path, *, column: str) -> tuple[list, Stream]:
-    """Check the files that paths and globs name; return them and a stream of their documents.
+    """The files that paths and globs name, and a stream of their documents.
 
     A document is a block between blank lines (.txt, .txt.xz) or a row of `column` (.jsonl,
-    .parquet). `key` names the files in messages. Damage inside a file is found while it is read.
+    .parquet). Damage inside a file is found while it is read.
     """
     paths: list[Path] = []
     for pattern in patterns:

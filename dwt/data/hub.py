@@ -13,8 +13,7 @@ from dwt.data.documents import CorpusError, Document, Stream, documents, text_co
 def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
     """Open one split of a dataset; a document is a row of its text column.
 
-    Streamed text is read over the network and not stored. A slice of a split ("train[:1000]")
-    cannot be streamed; it is downloaded. `key` names the section in messages.
+    A slice of a split ("train[:1000]") cannot be streamed; it is downloaded.
     """
     where = f"{key}.path: {text.path!r}"
     try:

@@ -36,9 +36,8 @@ def tokenize(
 ) -> list[Path]:  # fmt: skip
     """Write the shards of a text and return them in its order; existing ones are not made again.
 
-    `tokenizer` is a tokenizer.json, `heldout` the share of documents that is held out (None for
-    out-of-domain text), `sample` the share of sentences that is used, `total` the megabytes of text
-    to come, if known, and `workers` the processes, by default one per core.
+    `heldout` is the share of documents that is held out (None: out-of-domain text), `sample` the
+    share of sentences that is used, `total` the megabytes of text to come, if known.
     """
     code = [__file__, deduplicate.__file__, sentences.__file__, splits.__file__]
     files = [file_digest(Path(path)) for path in (*code, tokenizer)]
@@ -77,10 +76,7 @@ def _ensure(shard: Path, recipe: tuple, workers: int) -> float:
 
 
 class CachedTokenizer:
-    """A WordPiece tokenizer that caches the ids of words: several times as fast on whole texts.
-
-    Such a tokenizer splits at every space, so the ids of a text are those of its words.
-    """
+    """A WordPiece tokenizer that caches the ids of words, as it splits at every space anyway."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer, self.known = tokenizer, {}

@@ -50,9 +50,9 @@ class Vocabulary:
 
 
 def vocabulary_size(params: Params) -> int:
-    """Number of tokens of a scale's vocabulary, which its corpus may not have been built for.
+    """Number of tokens of a scale's vocabulary, known or, with a warning, assumed to be BERT's.
 
-    A learned one may come out smaller. If its tokenizer is not here, BERT's is assumed and warned.
+    A vocabulary that is yet to be learned may come out smaller.
     """
     if (built := params.path("data", "card.json")).is_file():
         return json.loads(built.read_text())["vocabulary"]
@@ -71,10 +71,8 @@ def make_tokenizer(
 ) -> Tokenizer:
     """Learn a WordPiece tokenizer from training text, or make one of a given vocabulary.
 
-    `settings` are ``{size, alphabet}``; ``{file}``, one token per line; or ``{pretrained}``, a
-    folder or hub name of a tokenizer. Each call of `texts` reads the training documents anew.
-    Relative paths start from `root`. CorpusError for a file or tokenizer that cannot be used, or
-    too small a size.
+    Each call of `texts` reads the training documents anew; relative paths start from `root`.
+    CorpusError for a file or tokenizer that cannot be used, or too small a size.
     """
     settings = VocabularySettings.model_validate(settings)
     if settings.size:

@@ -29,10 +29,7 @@ PAIR_ACCURACY = "minimal-pair accuracy"
 
 
 def load_tasks(settings: dict, corpus: Corpus | None, *, root: Path = Path()) -> list[Task]:
-    """The tasks of the section `evaluate`: of held-out text, if there is a corpus, then GLUE's.
-
-    ValueError for one that cannot be loaded, before anything is fine-tuned.
-    """
+    """The tasks of the section `evaluate`: of held-out text, if there is a corpus, and GLUE's."""
     glue = [name for name in settings["tasks"] if name in GLUE]
     heldout = [name for name in settings["tasks"] if name in HELDOUT_TASKS]
     limits = {key: settings[key] for key in ("examples", "validation")}
@@ -48,14 +45,11 @@ def evaluate(
 ) -> pd.DataFrame:  # fmt: skip
     """All scores of one run, as rows of the scores table, in the columns `COLUMNS`.
 
-    step is of pre-training, examples are scored, train_examples fine-tuned on. Zero-shot scores
-    have no finetune_seed, learning_rate, epochs and train_examples. FileNotFoundError if weights
-    are missing, before anything is scored.
-
-    `pairs`, `tasks` and `blimp` are of `minimal_pairs`, `load_tasks` and `read_blimp`, `settings`
-    and `train` the sections `evaluate` and `train` of the scale. Every learning rate is combined
-    with every number of epochs; ``checkpoints`` scores the weights of the steps in ``train.keep``
-    too. `weights` "random" is the run's initialisation: a baseline of the architecture alone.
+    step is of pre-training, examples are scored, train_examples fine-tuned on. `pairs`, `tasks` and
+    `blimp` are of `minimal_pairs`, `load_tasks` and `read_blimp`, `settings` and `train` the
+    sections `evaluate` and `train` of the scale. Every learning rate is combined with every number
+    of epochs; ``checkpoints`` scores the weights of the steps in ``train.keep`` too. `weights`
+    "random" is the run's initialisation. FileNotFoundError for weights that are missing.
     """
     set_threads(train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -141,10 +135,7 @@ def _table(rows):
 def trivial_scores(
     pairs: Pairs, tasks: list[Task], blimp: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Baselines without a model: 0.5 on minimal pairs, the most frequent label of each task.
-
-    A regression task's mean correlates with nothing: 0.
-    """
+    """Baselines without a model: 0.5 on minimal pairs, the commonest label or mean of a task."""
     halves = {kind: (0.5, len(of_kind)) for kind, of_kind in pairs.items()}
     if blimp is not None:
         halves |= by_phenomenon(blimp, np.full(len(blimp), 0.5))

@@ -1,8 +1,4 @@
-"""Batches of sequences with masked tokens.
-
-Order and masks are pure functions of (token stream, seed, step): there is no state to save, any
-step can be drawn again by itself, and several processes can split the same batch.
-"""
+"""Batches of sequences with masked tokens: pure functions of (token stream, seed, step)."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -68,8 +64,7 @@ def batch_at(
     body = length - 2
     truth = np.empty((batch, length), dtype=np.int64)  # [B, L]
     truth[:, 0], truth[:, -1] = vocabulary.cls, vocabulary.sep
-    for i, row in enumerate(rows):
-        truth[i, 1:-1] = tokens[row * body : (row + 1) * body]
+    truth[:, 1:-1] = tokens[: n * body].reshape(n, body)[rows]
 
     # Masks are drawn for the whole global batch, then split: the same for any `world`.
     rng = np.random.default_rng([MASKS, seed, step])

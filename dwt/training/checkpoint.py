@@ -40,11 +40,10 @@ def save_run(
     tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], timing: list[dict[str, Any]],
     state: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a finished run, replacing an older one, then delete the state it resumed from.
+    """Write a finished run, replacing an older one, and return the content of run.json.
 
-    Returned is the content of run.json: `record`, thread count and versions. `rows` are those of
-    history.csv, which does not depend on interruptions, `timing` those of timing.csv, which does.
-    What lies in ``checkpoints/`` of `state`, the folder of `save_state`, moves into the run.
+    `rows` are for history.csv, which does not depend on interruptions, `timing` for timing.csv.
+    The ``checkpoints/`` in `state`, the folder of `save_state`, move into the run; it is deleted.
     """
     versions = {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
     record = record | {
@@ -56,9 +55,8 @@ def save_run(
     partial.mkdir(parents=True)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    pd.DataFrame(rows, columns=HISTORY).to_csv(
-        partial / "history.csv", index=False, float_format="%.9g"
-    )
+    history = pd.DataFrame(rows, columns=HISTORY)
+    history.to_csv(partial / "history.csv", index=False, float_format="%.9g")
     pd.DataFrame(timing).to_csv(partial / "timing.csv", index=False)
     (partial / "run.json").write_text(json.dumps(record, indent=1))
     if (state / "checkpoints").is_dir():

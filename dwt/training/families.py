@@ -1,24 +1,14 @@
 """The families of masked language models: transformers' classes, and what sets each apart.
 
-A further one is an entry of `FAMILIES`, its name in `dwt.config.scale.Shape` and its bytes in
-`dwt.pipeline.cost_model`. Decoders would need other targets (`batches`), too.
+A further one is an entry here, in `dwt.config.scale.Shape` and in `dwt.pipeline.cost_model`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import transformers
 from torch import Tensor
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    DistilBertConfig,
-    DistilBertForMaskedLM,
-    ModernBertConfig,
-    ModernBertForMaskedLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
 
 from dwt.data.vocabulary import Vocabulary
 
@@ -27,43 +17,28 @@ from dwt.data.vocabulary import Vocabulary
 class Family:
     """What sets one family of models apart."""
 
-    config: type[PreTrainedConfig]
-    model: type[PreTrainedModel]
-    # (shape, layers, vocabulary) -> arguments of `config` that not all families share
-    arguments: Callable[[Mapping[str, Any], int, Vocabulary], dict[str, Any]]
-    # model -> hidden states [N, D] -> input of the output layer, [N, D]
-    head: Callable[[Any], Callable[[Tensor], Tensor]]
+    config: type[transformers.PreTrainedConfig]
+    model: type[transformers.PreTrainedModel]
     layers: str  # name of the list of encoder layers in the state dict
-    feed_forward: Callable[[Any], int]  # config -> inner width x number of matrices of that block
+    inner: str  # argument of `config`: inner width of the feed-forward block
+    matrices: int  # of that block
+    dropouts: tuple[str, ...]  # arguments of `config`
+    head: Callable[[Any], Callable[[Tensor], Tensor]]  # model -> hidden states -> output layer's
+    # (layers, vocabulary) -> further arguments of `config`
+    further: Callable[[int, Vocabulary], dict[str, Any]] = lambda layers, vocabulary: {}
 
 
-def _modernbert(shape, layers, vocabulary):
-    dropouts = ("embedding_dropout", "mlp_dropout", "attention_dropout")
+def _modernbert(layers, vocabulary):
+    rope = {"rope_type": "default", "rope_theta": 10_000.0}
     return dict(
-        intermediate_size=shape["intermediate"],
         # Every layer global: local windows are for long texts, and layers that are all alike can
         # be copied to any depth.
         layer_types=["full_attention"] * layers,
         # The base of rotary positions for short texts; the class's own is for 8,192 tokens.
-        rope_parameters={
-            kind: {"rope_type": "default", "rope_theta": 10_000.0}
-            for kind in ("full_attention", "sliding_attention")
-        },
+        rope_parameters={"full_attention": rope, "sliding_attention": dict(rope)},
         bos_token_id=vocabulary.cls, cls_token_id=vocabulary.cls,
         eos_token_id=vocabulary.sep, sep_token_id=vocabulary.sep,
-        **dict.fromkeys(dropouts, shape["dropout"]),
     )  # fmt: skip
-
-
-def _distilbert(shape, layers, vocabulary):
-    dropout = shape["dropout"]
-    return dict(hidden_dim=shape["intermediate"], dropout=dropout, attention_dropout=dropout)
-
-
-def _bert(shape, layers, vocabulary):
-    dropouts = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    own = dict.fromkeys(dropouts, shape["dropout"])
-    return dict(intermediate_size=shape["intermediate"], **own)
 
 
 def _distilbert_head(model):
@@ -72,22 +47,21 @@ def _distilbert_head(model):
 
 FAMILIES = {
     "modernbert": Family(
-        ModernBertConfig, ModernBertForMaskedLM, _modernbert,
-        head=lambda model: model.head,
-        layers="model.layers",
-        feed_forward=lambda config: 3 * config.intermediate_size,  # gated: two in, one out
+        transformers.ModernBertConfig, transformers.ModernBertForMaskedLM, "model.layers",
+        inner="intermediate_size", matrices=3,  # gated: two in, one out
+        dropouts=("embedding_dropout", "mlp_dropout", "attention_dropout"),
+        head=lambda model: model.head, further=_modernbert,
     ),
     "distilbert": Family(
-        DistilBertConfig, DistilBertForMaskedLM, _distilbert,
-        head=_distilbert_head,
-        layers="distilbert.transformer.layer",
-        feed_forward=lambda config: 2 * config.hidden_dim,
+        transformers.DistilBertConfig, transformers.DistilBertForMaskedLM,
+        "distilbert.transformer.layer", inner="hidden_dim", matrices=2,
+        dropouts=("dropout", "attention_dropout"), head=_distilbert_head,
     ),
     "bert": Family(
-        BertConfig, BertForMaskedLM, _bert,
+        transformers.BertConfig, transformers.BertForMaskedLM, "bert.encoder.layer",
+        inner="intermediate_size", matrices=2,
+        dropouts=("hidden_dropout_prob", "attention_probs_dropout_prob"),
         head=lambda model: model.cls.predictions.transform,
-        layers="bert.encoder.layer",
-        feed_forward=lambda config: 2 * config.intermediate_size,
     ),
 }  # fmt: skip
 

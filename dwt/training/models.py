@@ -42,7 +42,6 @@ def build_model(
     Examples
     --------
     >>> tokenizer = AutoTokenizer.from_pretrained("bert-base-uncased")
-    >>> shape = dict(family="modernbert", width=64, heads=2, intermediate=96)
     >>> model = build_model(shape, layers=6, vocabulary=tokenizer, max_length=128)
     """
     if not isinstance(vocabulary, Vocabulary):
@@ -53,7 +52,9 @@ def build_model(
         hidden_size=shape["width"], num_attention_heads=shape["heads"], num_hidden_layers=layers,
         initializer_range=shape.get("initializer_range", 0.02),
         max_position_embeddings=shape.get("positions") or max_length,
-        **family.arguments({"dropout": 0.0} | dict(shape), layers, vocabulary),
+        **{family.inner: shape["intermediate"]},
+        **dict.fromkeys(family.dropouts, shape.get("dropout", 0.0)),
+        **family.further(layers, vocabulary),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -75,10 +76,10 @@ def output_layer(model: Any) -> nn.Linear:
 def hidden_at(
     model: Any, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None
 ) -> Tensor:
-    """The input of the output layer at chosen positions, `[B * M, D]`.
+    """The input of the output layer at chosen positions [B, M], `[B * M, D]`.
 
-    The head runs on the M `positions` [B, M] of each sequence instead of all L; in the paper's
-    shape that is 15 % of its cost. `attention_mask` [B, L] is 1 on tokens, 0 on padding.
+    The head runs on these alone: 15 % of its cost in the paper's shape. `attention_mask` [B, L] is
+    1 on tokens, 0 on padding.
     """
     outputs = model.base_model(input_ids=input_ids, attention_mask=attention_mask)
     hidden = outputs.last_hidden_state  # [B, L, D]
@@ -105,11 +106,12 @@ def forward_flops(config: Any, *, batch: int, length: int, masked: int) -> int:
     """Floating-point operations of one forward pass: matrix products, 2 per multiply-add.
 
     Head and output layer run at the `masked` positions of each sequence. Norms, activations and
-    look-ups are left out, as usual; a test checks the count against
-    `torch.utils.flop_counter.FlopCounterMode`. A training step costs three times this.
+    look-ups are left out. A training step costs three times this.
     """
-    d, layers = config.hidden_size, config.num_hidden_layers
-    inner = family_of(config.model_type).feed_forward(config) if layers else 0
-    per_token = layers * (4 * d * d + d * inner + 2 * length * d)
+    d, per_token = config.hidden_size, 0
+    if config.num_hidden_layers:
+        family = family_of(config.model_type)
+        inner = family.matrices * getattr(config, family.inner)
+        per_token = config.num_hidden_layers * (4 * d * d + d * inner + 2 * length * d)
     per_masked = d * d + d * config.vocab_size
     return 2 * batch * (length * per_token + masked * per_masked)

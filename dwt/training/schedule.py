@@ -49,10 +49,9 @@ def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0
 
 
 def gap_left(student: Sequence[float], teacher: float) -> float:
-    """Share of the initial gap between student and teacher that remains, in [0, 1].
+    """Share of the initial gap in held-out loss that remains, in [0, 1]; it never rises.
 
-    `student` holds its held-out losses in order, from that before training; `teacher` is the loss
-    of the teacher on the same text and masks. The gap never rises: once it is 0 it stays 0.
+    The losses of the student are in order, the first one before training.
     """
     first = student[0] - teacher
     return min(max(0.0, loss - teacher) / first for loss in student) if first > 0 else 0.0

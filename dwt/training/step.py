@@ -38,10 +38,7 @@ class StepResult(NamedTuple):
 
 
 class Distiller:
-    """A student, which is trained in place, its optimizer, and perhaps a teacher.
-
-    The teacher is in evaluation mode and without gradients. `train` is that section of the scale.
-    """
+    """A student, trained in place, its optimizer, and perhaps a teacher without gradients."""
 
     def __init__(
         self, student: PreTrainedModel, teacher: Any = None, *, train: Mapping[str, Any],
@@ -50,24 +47,23 @@ class Distiller:
         self.student, self.teacher, self.train, self.device = student, teacher, train, device
         student.to(device).train()  # type: ignore[arg-type]  # decorated without its types
         if teacher is not None:
-            self._teacher_head = self._frozen_head(teacher.to(device))
+            head = output_layer(teacher.to(device))
+            if train["precision"] == "bf16":  # cast once: each cast reads and writes all of [V, D]
+                head = copy.deepcopy(head)  # the embeddings keep the weight that is tied to them
+                head.weight = torch.nn.Parameter(head.weight.bfloat16(), requires_grad=False)
+            self._teacher_head = head
         self.compiled: set[str] = set()  # of "student" and "teacher"
         self._hidden = {"student": hidden_at, "teacher": hidden_at}
         decayed = [p for p in student.parameters() if p.ndim >= 2]
         others = [p for p in student.parameters() if p.ndim < 2]  # biases and norms
+        groups: list[dict[str, Any]] = [dict(params=decayed), dict(params=others, weight_decay=0.0)]
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": train["weight_decay"]},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=train["learning_rate"], betas=tuple(train["betas"]), fused=True,
+            groups, lr=train["learning_rate"], betas=tuple(train["betas"]),
+            weight_decay=train["weight_decay"], fused=True,
         )  # fmt: skip
 
     def compile(self, which: str, batch: DeviceBatch) -> None:
-        """Compile the forward pass of "student" or "teacher", for batches of this one's shape.
-
-        If that fails, a warning gives the reason and the model runs uncompiled.
-        """
+        """Compile the "student" or "teacher" for batches of this shape; a failure warns only."""
         self._hidden[which] = torch.compile(hidden_at, dynamic=False)
         try:
             with functorch.patch(activation_memory_budget=ACTIVATION_BUDGET):
@@ -94,8 +90,8 @@ class Distiller:
         """One optimizer step: of the hard loss alone if `batch` has no `teacher_hidden`.
 
         `weights` are hard_weight, soft_weight and temperature of `dwt.training.loss.dwt_loss`. The
-        losses are means over the global batch, the effective weight is that of the first
-        micro-batch. Without `measure` they are not a number, and the step is cheaper.
+        losses are means over the global batch. Without `measure` they are not a number, and there
+        is no effective weight (else that of the first micro-batch): the step is cheaper.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -120,24 +116,10 @@ class Distiller:
             teacher_head, part.targets.flatten(), **weights, **options,
         )  # fmt: skip
 
-    def _frozen_head(self, teacher):
-        """The teacher's output layer, its weight in the precision of the products.
-
-        Casting it in each step would read and write [V, D] every time.
-        """
-        head = output_layer(teacher)
-        if self.train["precision"] == "bf16":
-            head = copy.deepcopy(head)  # the embeddings keep the weight that is tied to them
-            head.weight = torch.nn.Parameter(head.weight.bfloat16(), requires_grad=False)
-        return head
-
     def _read(self, which: str, part: DeviceBatch) -> Tensor:
-        """Input of the output layer of "student" or "teacher", `[B * M, D]`.
-
-        In bfloat16 where that is the precision: a last layer norm gives float32 under CUDA's
-        autocast, and the product with the vocabulary would be taken in it.
-        """
+        """Input of the output layer of "student" or "teacher", `[B * M, D]`."""
         model = self.student if which == "student" else self.teacher
+        # A last layer norm gives float32 under CUDA's autocast: cast, for a product in bfloat16.
         with autocast(self.train, self.device):
             hidden = self._hidden[which](model, part.input_ids, part.positions)
         return hidden.bfloat16() if self.train["precision"] == "bf16" else hidden

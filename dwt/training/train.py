@@ -1,8 +1,4 @@
-"""Pre-training of one model, with or without a teacher.
-
-An interrupted run resumes from its last checkpoint and ends with the same bytes as one that was
-never interrupted.
-"""
+"""Pre-training of one model; an interrupted run resumes and ends with the same bytes."""
 
 import math
 import time
@@ -26,6 +22,8 @@ from dwt.training.step import DeviceBatch, Distiller, batch_to_device
 from dwt.training.teacher_states import TeacherStates
 from dwt.training.teachers import load_teacher, teacher_digest
 from dwt.training.validation import masked_lm_loss
+
+RESUMED = ("step", "teacher_flops", "rows", "timing")  # of a run, with its model and optimizer
 
 
 class TrainingError(RuntimeError):
@@ -115,16 +113,14 @@ class _Trainer:
             return
         self.distiller.student.load_state_dict(state["model"])
         self.distiller.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.teacher_flops = state["step"], state["teacher_flops"]
-        self.rows, self.timing = state["rows"], state["timing"]
+        for name in RESUMED:
+            setattr(self, name, state[name])
 
     def _checkpoint(self):
         """Save everything that the next step depends on."""
-        model, optimizer = self.distiller.student, self.distiller.optimizer
-        state = dict(
-            model=model.state_dict(), optimizer=optimizer.state_dict(), step=self.step,
-            teacher_flops=self.teacher_flops, rows=self.rows, timing=self.timing,
-        )  # fmt: skip
+        state = {name: getattr(self, name) for name in RESUMED}
+        state["model"] = self.distiller.student.state_dict()
+        state["optimizer"] = self.distiller.optimizer.state_dict()
         save_state(self.state, state)
 
     def _compile(self):
@@ -232,15 +228,12 @@ class _Trainer:
     def _check_finite(self):
         """Raise on a NaN or infinity; at rows and checkpoints only, to avoid GPU syncs."""
         step, lr, values = self.latest
-        for name, value in values.items():
-            if math.isfinite(value.item()):
-                continue
+        if wrong := [f"{k} is {v.item()}" for k, v in values.items() if not v.isfinite()]:
             state = self.state / "state.pt"
             good = f"the last checkpoint is {state}" if state.is_file() else "no checkpoint yet"
             raise TrainingError(
-                f"{self.run.arm}, seed {self.run.seed}: the {name} is {value.item()} by step "
-                f"{step}, learning rate {lr:.3g}; {good}. Lower train.learning_rate or "
-                "train.clip (params.yaml)"
+                f"{self.run.arm}, seed {self.run.seed}: the {wrong[0]} by step {step}, learning "
+                f"rate {lr:.3g}; {good}. Lower train.learning_rate or train.clip (params.yaml)"
             )
 
     def _loss_on(self, split: str, sequences: int, model: Any = None) -> float:
@@ -260,7 +253,7 @@ class _Trainer:
             "out_of_domain_loss": self._loss_on("out-of-domain", train["final_sequences"]),
             "remapped": self.copied, "seconds": self.timing[-1]["seconds"],
             "compiled": sorted(self.distiller.compiled),
-            "teacher_cache": cache and cache.report()._asdict(),
+            "teacher_cache": cache and cache.report(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }  # fmt: skip
         return save_run(

@@ -21,10 +21,9 @@ def masked_lm_loss(
     model: nn.Module, tokens: np.ndarray, vocabulary: Vocabulary, *, sequences: int,
     train: Mapping[str, Any], device: torch.device | str = "cpu",
 ) -> float:  # fmt: skip
-    """Mean hard loss on a fixed sample with fixed masks, nats per masked token.
+    """Mean hard loss on `sequences` of a stream [T], with fixed masks, nats per masked token.
 
-    Read are `sequences` of the stream of `tokens` [T], all where it holds fewer, in batches by the
-    section `train`. The model, on `device`, keeps its mode (training or evaluation).
+    All are read where it holds fewer. The model keeps its mode, training or evaluation.
     """
     was_training = model.training
     model.eval()
