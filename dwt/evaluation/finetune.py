@@ -66,8 +66,8 @@ def finetune(
 ) -> Scores:
     """Fine-tune a model from `classifier` in place and score it after the last epoch.
 
-    `settings` holds ``learning_rate`` (peak; 10 % warm-up), ``epochs`` and ``batch``; the seed draws
-    order and dropout. On "cuda", layers run in bfloat16.
+    `settings` holds ``learning_rate`` (peak; 10 % warm-up), ``epochs`` and ``batch``. The seed
+    draws order and dropout. On "cuda", layers run in bfloat16.
     """
     task, ids = encoded.task, encoded.train
     labels = torch.tensor(task.train.label.to_numpy(np.int64 if task.labels else np.float32))

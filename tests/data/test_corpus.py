@@ -174,8 +174,8 @@ def test_an_interrupted_build_leaves_the_old_corpus_whole(settings, tmp_path, mo
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("source", "web", "'docstrings', 'files', 'hub'"),
-        ("files", [], "corpus.files: List should have at least 1 item"),
+        ("source", "web", "choose one of docstrings, files, hub"),
+        ("files", [], "corpus.files: must hold at least 1 (found [])"),
         ("out_of_domain", None, "corpus.out_of_domain: is missing"),
         ("packages", ["numpy"], "corpus: packages does not go with files; allowed: column"),
         ("heldout", 1.5, "corpus.heldout: must be below 1 (found 1.5)"),
