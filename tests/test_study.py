@@ -13,6 +13,7 @@ from conftest import ROOT, run
 from projects import dvc, edit, project_copy, runs_again
 
 from dwt.analysis.tables import collect, table
+from dwt.config.checks import FACTORS
 from dwt.config.files import file_digest
 from dwt.config.params import load_params
 from dwt.pipeline.extended import write_stages
@@ -116,7 +117,7 @@ def test_the_extended_grid_trains_beside_the_study_and_one_more_arm_is_one_entry
         "arms": {"of-half": {"teacher": "half"}, "counts": {"teacher": "unigram"}},
     }
     content = yaml.safe_load(text) | {"seeds": [1], "claims": {}}
-    content["analyses"] = {"teacher-quality": content["analyses"]["teacher-quality"]}
+    content["analyses"] = {name: content["analyses"][name] for name in FACTORS}
 
     def write(**changes):
         extended["arms"] |= changes
@@ -143,7 +144,8 @@ def test_a_removed_seed_and_arm_leave_every_table(study):
     content = yaml.safe_load((study / "params.yaml").read_text()) | {"seeds": [1]}
     del content["arms"]["4-to-1"], content["extended"]
     content["claims"] = {}
-    content["analyses"] = {"teacher-quality": content["analyses"]["teacher-quality"]}
+    content["analyses"] = {name: content["analyses"][name] for name in FACTORS}
+    content["analyses"]["loss-weight"].remove("4-to-1")
     (study / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     params = load_params(study / "params.yaml")
     collect(params)

@@ -3,6 +3,13 @@
 from collections.abc import Iterator
 
 from dwt.config.schema import CONTEXT_FREE, Arm, Params
+from dwt.config.section import choices
+
+FACTORS = {  # factor -> fewest arms, and what they are
+    "teacher-quality": (2, "a reference and at least one arm"),
+    "loss-weight": (3, "a reference, a base and at least one arm"),
+    "parameter-remapping": (4, "four arms, remapped or not times with or without the soft loss"),
+}
 
 
 def with_defaults(params: Params, arm: Arm) -> Arm:
@@ -13,14 +20,17 @@ def with_defaults(params: Params, arm: Arm) -> Arm:
 
 def conflicts(params: Params) -> Iterator[str]:
     """Conflicts between sections, each as `key: what is wrong; what is allowed`."""
-    allowed = ", ".join
-    if params.scale not in params.scales:
-        yield f"scale: '{params.scale}' is not a scale; choose one of {allowed(params.scales)}"
+    if (scale := params.scale) not in params.scales:
+        yield f"scale: '{scale}' is not a scale; choose one of {choices(scale, params.scales)}"
     for name in params.compare:
         if name not in params.scales:
-            yield f"compare: '{name}' is not a scale; choose from {allowed(params.scales)}"
-    if len(set(params.seeds)) < len(params.seeds):
-        yield f"seeds: {params.seeds} names a seed twice"
+            yield f"compare: '{name}' is not a scale; choose from {choices(name, params.scales)}"
+    lists: dict[str, list] = {"compare": params.compare, "seeds": params.seeds}
+    lists |= {"extended.seeds": params.extended.seeds}
+    names_at = {f"analyses.{key}": arms for key, arms in params.analyses.items()}
+    for key, values in {**lists, **names_at}.items():
+        if twice := [value for value in values if values.count(value) > 1]:
+            yield f"{key}: names {twice[0]!r} twice; each is allowed once"
     if "scratch" not in params.models:
         yield "models: 'scratch', the student without a teacher, is missing"
         return
@@ -29,16 +39,54 @@ def conflicts(params: Params) -> Iterator[str]:
             yield f"extended.{kind}.{name}: {kind} has one of that name; give it another"
     for name in params.all_arms:
         yield from _of_arm(params, name)
-    named = [(f"analyses.{key}", name) for key, arms in params.analyses.items() for name in arms]
+    first_with: dict[str, str] = {}  # settings -> arm
+    for name, arm in params.arms.items():
+        first = first_with.setdefault(with_defaults(params, arm).model_dump_json(), name)
+        if first != name:
+            yield f"arms.{name}: has the settings of '{first}'; change or remove one of them"
+    yield from _of_analyses(params)
     for key, claim in params.claims.items():
-        key = f"claims.{key}"
-        named += [(f"{key}.arm", claim.arm), (f"{key}.against", claim.against)]
+        names_at |= {f"claims.{key}.arm": [claim.arm], f"claims.{key}.against": [claim.against]}
+        if claim.arm == claim.against:
+            yield f"claims.{key}.against: '{claim.arm}' is also its arm; compare it with another"
         if claim.measure == "equal_flops_loss" and claim.against != "scratch":
-            yield f"{key}.against: equal_flops_loss compares with 'scratch', trained for longer"
-    names = params.all_names()
-    for key, name in named:
-        if name not in names:
-            yield f"{key}: '{name}' is not an arm; choose from {allowed(names)}"
+            longer = "equal_flops_loss compares with 'scratch', trained for longer"
+            yield f"claims.{key}.against: {longer}"
+    allowed = params.all_names()
+    for key, name in [(key, name) for key, names in names_at.items() for name in names]:
+        if name not in allowed:
+            yield f"{key}: '{name}' is not an arm; choose from {choices(name, allowed)}"
+
+
+def _of_analyses(params: Params) -> Iterator[str]:
+    """Conflicts between an analysis, its arms and its notebook."""
+    notebooks = [path.stem[3:] for path in params.root.glob("notebooks/[0-9][0-9]-*.ipynb")]
+    for analysis in params.analyses:
+        if (params.root / "notebooks").is_dir() and analysis not in notebooks:
+            allowed = choices(analysis, sorted(notebooks))
+            missing = f"there is no notebooks/NN-{analysis}.ipynb"
+            yield f"analyses.{analysis}: {missing}; choose from {allowed}"
+    for factor, (fewest, needed) in FACTORS.items():
+        key = f"analyses.{factor}"
+        if factor not in params.analyses:
+            yield f"{key}: is missing; give {needed}"
+            continue
+        arms = params.analyses[factor]
+        for name in [n for n in arms if n in {*params.extended.models, *params.extended.arms}]:
+            where = f"'{name}' is in the extended grid, and factors compare runs of the study"
+            yield f"{key}: {where}; choose from {', '.join(params.names())}"
+        corners = {_corner(params, name) for name in arms if name in params.all_names()}
+        crossed = factor != "parameter-remapping" or len(corners) == len(arms) == fewest
+        if len(arms) < fewest or not crossed:
+            yield f"{key}: found {', '.join(arms) or 'nothing'}; give {needed}"
+
+
+def _corner(params: Params, name: str) -> tuple[bool, bool]:
+    """Whether a run starts from copied weights, and whether it has a soft loss."""
+    if name in params.all_models:
+        return False, False
+    arm = with_defaults(params, params.all_arms[name])
+    return arm.remap is not None, arm.soft_weight != 0
 
 
 def _of_arm(params: Params, name: str) -> Iterator[str]:
@@ -50,8 +98,8 @@ def _of_arm(params: Params, name: str) -> Iterator[str]:
         yield f"{key}: there is a model of that name; give the arm another"
     student, trained = models["scratch"].layers, models.get(arm.teacher)
     if trained is None and arm.teacher not in CONTEXT_FREE:
-        choices = ", ".join([*models, *CONTEXT_FREE])
-        yield f"{key}.teacher: '{arm.teacher}' is not a model; choose one of {choices}"
+        allowed = choices(arm.teacher, [*models, *CONTEXT_FREE])
+        yield f"{key}.teacher: '{arm.teacher}' is not a model; choose one of {allowed}"
         return
     if trained is None and (arm.remap or arm.context):
         yield f"{key}: teacher '{arm.teacher}' has neither weights to copy nor contexts to shuffle"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dwt.config.checks import conflicts, with_defaults
 from dwt.config.schema import CONTEXT_FREE, Params
-from dwt.config.section import explain
+from dwt.config.section import choices, explain
 
 
 class ParamsError(ValueError):
@@ -77,11 +77,10 @@ def load_params(path: str | Path | None = None, *, scale: str | None = None) -> 
     """
     if path is None:
         here = Path.cwd()
-        found = [file for f in (here, *here.parents) if (file := f / "params.yaml").is_file()]
-        if not found:
-            where = f"{here} or above it"
-            raise ParamsError(f"no params.yaml in {where}; run from the project's folder")
-        path = found[0]
+        files = (folder / "params.yaml" for folder in (here, *here.parents))
+        path = next((file for file in files if file.is_file()), None)
+    if path is None:
+        raise ParamsError(f"no params.yaml in {here} or above it; run from the project's folder")
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -110,14 +109,14 @@ def resolve(arm: str, seed: int, params: Params | None = None) -> Run:
     seed : initialisation, batch order and masks; the teacher of a student has the same seed
     params : by default those of `load_params`
 
-    Raises ParamsError if there is no such arm, or the seed is not a whole number of at least 0.
+    Raises ParamsError if there is no such arm, or the seed is not a whole number below 2**32.
     """
     params = params or load_params()
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ParamsError(f"seed: {seed!r} is not a whole number of at least 0")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ParamsError(f"seed: {seed!r} is not a whole number from 0 to {2**32 - 1}")
     scale, models, arms = params.settings, params.all_models, params.all_arms
     if arm not in models and arm not in arms:
-        names = ", ".join(params.all_names())
+        names = choices(arm, params.all_names())
         raise ParamsError(f"arm: '{arm}' is not in params.yaml; choose one of {names}")
     declared = models[arm] if arm in models else with_defaults(params, arms[arm])
     train = scale.train.model_dump()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from dwt.config.corpus import CorpusSettings
-from dwt.config.section import Section, as_list
+from dwt.config.section import Section, as_list, choices
 from dwt.config.tasks import TASKS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,12 +26,6 @@ def _checkpoints(value: Any) -> bool | list[str]:
     if isinstance(value, bool) or (isinstance(value, list) and all(type(v) is str for v in value)):
         return value
     raise ValueError(f"{value!r} is neither true, nor false, nor a list of tasks")
-
-
-def _task(name: Any) -> Any:
-    if name not in TASKS:
-        raise ValueError(f"{name!r} is not a task; choose from {', '.join(TASKS)}")
-    return name
 
 
 class Shape(Section):
@@ -78,10 +72,8 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batch_splits_evenly(self):
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"batch {self.batch} is not a multiple of accumulate {self.accumulate}"
-            )
+        if self.batch % (parts := self.accumulate):
+            raise ValueError(f"batch {self.batch} is not a multiple of accumulate {parts}")
         if self.evaluate_every % self.log_every:
             raise ValueError("evaluate_every must be a multiple of log_every")
         return self
@@ -91,7 +83,7 @@ class Evaluate(Section):
     """Zero-shot and fine-tuned scores."""
 
     pairs: PositiveInt
-    tasks: Annotated[list[Annotated[str, BeforeValidator(_task)]], Field(min_length=1)]
+    tasks: Annotated[list[Literal[TASKS]], Field(min_length=1)]  # type: ignore[valid-type]
     glue: str = "nyu-mll/glue"  # a folder of TASK/train.parquet, or a hub dataset
     examples: PositiveInt | None  # at most so many of each task to fine-tune on; null: all
     validation: PositiveInt | None = None  # at most so many of GLUE's to score; null: all
@@ -111,7 +103,7 @@ class Evaluate(Section):
                 raise ValueError(f"{key}: {values} names one twice")
         for name in self.checkpoints if isinstance(self.checkpoints, list) else []:
             if name not in self.tasks:
-                tasks = ", ".join(self.tasks)
+                tasks = choices(name, self.tasks)
                 raise ValueError(f"checkpoints: '{name}' is not in tasks; choose from {tasks}")
         return self
 

@@ -1,7 +1,7 @@
 """The sections of params.yaml, but for a scale's: the values allowed in each, their defaults."""
 
 import re
-from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,11 +16,12 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from dwt.config.scale import Scale, on_off
 from dwt.config.section import Section
 
-Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # as NumPy and scikit-learn take it
 BASELINES = ("baseline", "random", "chance", "majority")  # in the scores, beside the arms
 CONTEXT_FREE = ("unigram", "uniform")  # teachers that are not trained
 
@@ -113,7 +114,7 @@ class Claim(Section):
 class Extended(Section):
     """Runs beyond those of the study, trained by `make extended`."""
 
-    seeds: list[Count] = []  # more seeds of every model and arm of the study
+    seeds: list[Seed] = []  # more seeds of every model and arm of the study
     models: dict[Name, Model] = {}
     arms: dict[Name, Arm] = {}
 
@@ -125,11 +126,15 @@ class Cache(Section):
     limit_gb: PositiveFloat = 2.0
 
 
+def _unknown_key(value: object) -> None:
+    raise PydanticCustomError("extra_forbidden", "unknown key")
+
+
 class Params(Section):
     """The checked content of params.yaml; `load_params` sets `root`, the folder that holds it."""
 
     scale: str
-    seeds: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     cache: Cache = Cache()
     compare: list[str] = []
     scales: dict[str, Scale]
@@ -140,7 +145,7 @@ class Params(Section):
     verdict: Verdict
     claims: dict[str, Claim]
     extended: Extended = Extended()
-    root: Path = Path()
+    root: Annotated[Path, BeforeValidator(_unknown_key)] = Path()
 
     @property
     def settings(self) -> Scale:
@@ -177,13 +182,10 @@ class Params(Section):
 
     def runs_of(self, grid: str) -> list[tuple[str, int]]:
         """(name, seed) of every run that a grid, "study" or "extended", declares; models first."""
-        extended, seeds = self.extended, self.seeds
-        again = [seed for seed in extended.seeds if seed not in seeds]
-        declared: dict[str, list[tuple[Iterable[str], list[int]]]] = {
-            "study": [(self.names(), seeds)],
-            "extended": [(extended.models, seeds), (self.models, again),
-                         (extended.arms, seeds), (self.arms, again)],
-        }  # fmt: skip
-        if grid not in declared:
+        if grid not in ("study", "extended"):
             raise ValueError(f"{grid!r} is not a grid; choose study or extended")
-        return [(name, seed) for names, seeds in declared[grid] for name in names for seed in seeds]
+        if grid == "study":
+            return [*product(self.names(), self.seeds)]
+        further, again = self.extended, [s for s in self.extended.seeds if s not in self.seeds]
+        models = [*product(further.models, self.seeds), *product(self.models, again)]
+        return [*models, *product(further.arms, self.seeds), *product(self.arms, again)]

@@ -1,7 +1,6 @@
 """The fine-tuning tasks that `evaluate.tasks` in params.yaml may name.
 
-GLUE is Wang et al. 2019, *GLUE: A Multi-Task Benchmark and Analysis Platform for Natural Language
-Understanding*, in the columns, label codes and sizes of the hub's `nyu-mll/glue`.
+GLUE (Wang et al. 2019) has the columns, label codes and sizes of the hub's `nyu-mll/glue`.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ from dwt.data.packing import pack
 from dwt.data.sources import open_sources
 from dwt.data.splits import SPLITS, in_share, sample_sentences
 from dwt.data.tokenize import tokenize
-from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary, make_tokenizer, save_tokenizer
+from dwt.data.vocabulary import Vocabulary, make_tokenizer, save_tokenizer
 
 FILES = ("card.json", "tokenizer.json", "heldout.parquet", *(f"{split}.npy" for split in SPLITS))
 
@@ -35,11 +35,6 @@ class Corpus:
     vocabulary: Vocabulary
     card: dict  # counts, unknown-token rates, versions and licence of the text
 
-    @property
-    def pad_id(self) -> int:
-        """Id of [PAD]."""
-        return self.vocabulary.special[SPECIAL_TOKENS.index("[PAD]")]
-
     def tokens(self, split: str) -> np.ndarray:
         """Token ids of one split, `[T]` uint16 and read-only; every document ends with [SEP]."""
         if split not in SPLITS:
@@ -51,10 +46,7 @@ class Corpus:
         return AutoTokenizer.from_pretrained(self.directory)
 
     def heldout(self) -> pd.DataFrame:
-        """One row per held-out paragraph: document, source, section, name, type, text, unseen.
-
-        `unseen`: no sentence of the paragraph is in the training text, compared by letters only.
-        """
+        """A row per held-out paragraph; `unseen`: none of its sentences is in the training text."""
         return pd.read_parquet(self.directory / "heldout.parquet")
 
 
@@ -64,21 +56,11 @@ def build_corpus(
 ) -> Corpus:  # fmt: skip
     """Read the text, learn the vocabulary and write token ids.
 
-    The corpus appears in `directory` when it is complete. Memory does not grow with the text, for
-    text that is streamed. An interrupted build resumes from its finished shards, which are kept
-    beside `directory` until then.
-
-    Parameters
-    ----------
-    settings : the `scales.<scale>.corpus` section of params.yaml; data/README.md has its keys
-    directory : where to write; a corpus there is replaced
-    root : what relative paths in `settings` start from, and the folder of constraints.txt
-    length : tokens per sequence, [CLS] and [SEP] included; every split must fill one
-    name : what messages call the section: ``"params.yaml: scales.laptop.corpus"``
-    workers : processes that tokenize; by default one per core. No byte depends on it
-
-    Raises CorpusError for a setting, file, package or dataset that cannot be used, for too little
-    text and for a full disk.
+    `settings` are a section `scales.<scale>.corpus` (data/README.md has its keys), which messages
+    call `name`. Relative paths in it start from `root`, the folder of constraints.txt. The corpus
+    replaces `directory` when it is complete; an interrupted build resumes from its finished shards
+    beside it. Every split must fill a sequence of `length` tokens. No byte depends on the number of
+    `workers`, by default one per core. CorpusError for whatever cannot be used, and a full disk.
     """
     directory = Path(directory)
     building = directory.with_name(f".{directory.name}.building")
@@ -114,9 +96,8 @@ def load_corpus(directory: Path) -> Corpus:
     """Open a corpus that `build_corpus` wrote; CorpusError if a file is missing or damaged."""
     directory = Path(directory)
     try:
-        for name in FILES:
-            if not (directory / name).exists():
-                raise FileNotFoundError(f"{name} is missing")
+        if missing := [name for name in FILES if not (directory / name).exists()]:
+            raise FileNotFoundError(f"{missing[0]} is missing")
         vocabulary = Vocabulary.of(Tokenizer.from_file(str(directory / "tokenizer.json")))
         return Corpus(directory, vocabulary, json.loads((directory / "card.json").read_text()))
     except Exception as error:  # tokenizers raises plain Exception for a damaged file
@@ -125,11 +106,7 @@ def load_corpus(directory: Path) -> Corpus:
 
 
 def open_corpus(run: Run) -> Corpus:
-    """Open the corpus of a run.
-
-    Raises CorpusError as `load_corpus`, and if a split is too short for one batch of training or
-    one sequence of evaluation.
-    """
+    """The corpus of a run; CorpusError if a split is too short for a batch, or a sequence of it."""
     corpus, length = load_corpus(run.corpus_directory), run.train["length"]
     for split in SPLITS:
         tokens, need = corpus.tokens(split), run.train["batch"] if split == "train" else 1

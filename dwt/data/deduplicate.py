@@ -1,7 +1,4 @@
-"""Finds text that occurs twice: duplicate paragraphs, and sentences shared by two splits.
-
-Paragraphs are deduplicated for docstrings only (`packages`).
-"""
+"""Finds duplicate paragraphs (of docstrings only), and sentences shared by two splits."""
 
 import hashlib
 import re

@@ -60,10 +60,9 @@ def docstrings(code: bytes) -> Iterator[str]:
 
 
 def docstring_blocks(docstring: str) -> list[dict]:
-    """Split a docstring in numpydoc, Google or Sphinx form into paragraphs of English prose.
+    """Paragraphs of prose of a docstring in numpydoc, Google or Sphinx form: section and text.
 
-    Each has its `text`, its `section` ("" before the first heading) and, for an entry such as a
-    parameter, `name` and `type`. Code, tables, doctests, mathematics and references are dropped.
+    A parameter's have `name` and `type`, too; the `section` is "" before the first heading.
     """
     lines = inspect.cleandoc(docstring).expandtabs().splitlines()
     blocks, paragraph = [], []

@@ -1,7 +1,6 @@
 """Documents, and lazy operations on streams of them: no stream is held in memory whole."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from operator import itemgetter
 from typing import NotRequired, TypedDict
 
@@ -58,8 +57,7 @@ def limited(stream: Stream, limit_mb: float | None) -> Iterator[Document]:
 
 def joined(stream: Stream, number: int) -> Iterator[Document]:
     """Documents of `number` consecutive rows each, for datasets of single sentences."""
-    rows = stream()
-    while several := list(islice(rows, number)):
+    for several in grouped(stream(), number, lambda row: 1):
         text, size = "\n".join(r["text"] for r in several), sum(r["size"] for r in several)
         yield {"source": several[0]["source"], "size": size, "text": text}
 
@@ -75,8 +73,7 @@ def cut(stream: Stream, characters: int) -> Iterator[Document]:
 def interleaved(streams: Sequence[Stream], weights: Sequence[float]) -> Iterator[Document]:
     """Documents of several streams; any prefix has the shares of `weights`, to one document.
 
-    The next document comes from the stream with the fewest bytes so far for its weight, the first
-    of them on a tie. A stream that ends is left out and the others go on.
+    The next one is of the stream with the fewest bytes for its weight. One that ends is left out.
     """
     rows, read = {i: stream() for i, stream in enumerate(streams)}, [0] * len(streams)
     while rows:
@@ -87,6 +84,16 @@ def interleaved(streams: Sequence[Stream], weights: Sequence[float]) -> Iterator
         else:
             read[i] += row["size"]
             yield row
+
+
+def documents(texts: Iterable[str], source: str, where: str) -> Iterator[Document]:
+    """A document of each text; CorpusError, beginning with `where`, if there is none."""
+    number = 0
+    for text in texts:
+        number += 1
+        yield document(source, text)
+    if not number:
+        raise CorpusError(f"{where} is empty: it holds no text")
 
 
 def text_column(rows: Iterable, column: str, where: str) -> Iterator[str]:

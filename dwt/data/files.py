@@ -10,28 +10,25 @@ from pathlib import Path
 import pyarrow
 from pyarrow import parquet
 
-from dwt.data.documents import CorpusError, Document, Stream, document, text_column
+from dwt.data.documents import CorpusError, Document, Stream, documents, text_column
 
 SUFFIXES = (".txt", ".txt.xz", ".jsonl", ".parquet")
 DOCUMENT_MB = 16  # text without blank lines is cut here, to bound memory
 
 
 def open_files(patterns: list[str], key: str, root: Path, *, column: str) -> tuple[list, Stream]:
-    """Check the files that paths and globs name; return them and a stream of their documents.
+    """The files that paths and globs name, and a stream of their documents.
 
     A document is a block between blank lines (.txt, .txt.xz) or a row of `column` (.jsonl,
-    .parquet). `key` names the files in messages. Damage inside a file is found while it is read.
+    .parquet). Damage inside a file is found while it is read.
     """
-    paths = [path for pattern in patterns for path in _expand(pattern, root, key)]
-    return paths, partial(_documents, paths, column, key)
-
-
-def _expand(pattern: str, root: Path, key: str) -> list[Path]:
-    """The files that a path or glob names, sorted and checked."""
-    paths = sorted(Path(p) for p in glob.glob(str(root / pattern), recursive=True))
-    if not paths:
-        problem = "matches no file" if glob.has_magic(pattern) else "does not exist"
-        raise CorpusError(f"{key}: {pattern!r} {problem} (paths start from the project root)")
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = sorted(Path(p) for p in glob.glob(str(root / pattern), recursive=True))
+        if not found:
+            problem = "matches no file" if glob.has_magic(pattern) else "does not exist"
+            raise CorpusError(f"{key}: {pattern!r} {problem} (paths start from the project root)")
+        paths += found
     for path in paths:
         if not path.name.endswith(SUFFIXES) or not path.is_file():
             raise CorpusError(f"{key}: {path} is not a text file; allowed: {', '.join(SUFFIXES)}")
@@ -43,18 +40,14 @@ def _expand(pattern: str, root: Path, key: str) -> list[Path]:
             except (pyarrow.ArrowException, OSError) as error:
                 problem = f"not a complete .parquet file ({error}); get it again"
                 raise CorpusError(f"{key}: {path}: {problem}") from None
-    return paths
+    return paths, partial(_documents, paths, column, key)
 
 
 def _documents(paths: list[Path], column: str, key: str) -> Iterator[Document]:
     for path in paths:
-        where, number = f"{key}: {path}", 0
+        where = f"{key}: {path}"
         read = {".parquet": _parquet_texts, ".jsonl": _json_texts}.get(path.suffix, _blocks)
-        for text in read(path, where, column):
-            number += 1
-            yield document(path.name, text)
-        if not number:
-            raise CorpusError(f"{where} is empty: it holds no text")
+        yield from documents(read(path, where, column), path.name, where)
 
 
 def _lines(path: Path, where: str) -> Iterator[tuple[int, str, int]]:

@@ -7,14 +7,13 @@ from pathlib import Path
 import datasets
 
 from dwt.config.corpus import Text
-from dwt.data.documents import CorpusError, Document, Stream, document, text_column
+from dwt.data.documents import CorpusError, Document, Stream, documents, text_column
 
 
 def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
     """Open one split of a dataset; a document is a row of its text column.
 
-    Streamed text is read over the network and not stored. A slice of a split ("train[:1000]")
-    cannot be streamed; it is downloaded. `key` names the section in messages.
+    A slice of a split ("train[:1000]") cannot be streamed; it is downloaded.
     """
     where = f"{key}.path: {text.path!r}"
     try:
@@ -36,8 +35,9 @@ def open_hub(text: Text, key: str, root: Path, *, streaming: bool) -> Stream:
 def _documents(rows, column: str, name: str, where: str) -> Iterator[Document]:
     number = 0
     try:
-        for text in text_column(rows.select_columns([column]), column, where):
-            yield document(name, text)
+        texts = text_column(rows.select_columns([column]), column, where)
+        for read in documents(texts, name, where):
+            yield read
             number += 1
     except CorpusError:
         raise
@@ -47,5 +47,3 @@ def _documents(rows, column: str, name: str, where: str) -> Iterator[Document]:
             "Finished shards are kept: run it again when the dataset can be reached, or download "
             "it whole and use files"
         ) from error
-    if not number:
-        raise CorpusError(f"{where} is empty: it holds no text")

@@ -25,8 +25,7 @@ def read_packages(
 ) -> tuple[list[Document], dict[str, str]]:
     """Documents of installed packages, one per docstring with prose in it, and their versions.
 
-    Paragraphs whose normalized text is in `seen` are dropped, and new ones are added to it. `key`
-    names the packages in messages. A version that differs from constraints.txt in `root` warns.
+    Paragraphs in `seen` are dropped, new ones added. Versions unlike constraints.txt are warned of.
     """
     constraints = root / "constraints.txt"
     lines = constraints.read_text().lower().replace("_", "-") if constraints.exists() else ""

@@ -20,8 +20,7 @@ TABLE_CHARACTERS = 20_000_000  # of held-out text at most; the table leaves out 
 def pack(shards: Sequence[Path], directory: Path, *, length: int) -> tuple[dict, dict, int]:
     """Write the streams and the held-out table, with one shard at a time in memory.
 
-    Every split must fill one sequence of `length` tokens. Returns the counts and SHA-256 of each
-    split, the characters of training text by source, and the number of training sentences.
+    Returns counts of each split, characters of training text by source, and training sentences.
     """
     counts = {split: Counter() for split in SPLITS}
     table, left, sources, sentences = [], TABLE_CHARACTERS, Counter(), 0

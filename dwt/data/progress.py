@@ -16,10 +16,7 @@ def is_interactive() -> bool:
 
 
 class Progress:
-    """Progress of one job: call `update` with the steps done, and `close` at the end.
-
-    `total` is the number of steps, if that is known; `start` those done before a resume.
-    """
+    """Progress of one job, of `total` steps if that is known; `start` were done before a resume."""
 
     def __init__(self, name: str, total: float | None, *, start: int = 0):
         self.name, self.total, self.start = name, total, start

@@ -36,13 +36,8 @@ def tokenize(
 ) -> list[Path]:  # fmt: skip
     """Write the shards of a text and return them in its order; existing ones are not made again.
 
-    Parameters
-    ----------
-    tokenizer : a tokenizer.json
-    heldout : share of documents that is held out; None for out-of-domain text
-    sample : share of sentences that is used; by default all
-    total : megabytes of text to come, if that is known
-    workers : processes; by default one per core. No byte depends on it
+    `heldout` is the share of documents that is held out (None: out-of-domain text), `sample` the
+    share of sentences that is used, `total` the megabytes of text to come, if known.
     """
     code = [__file__, deduplicate.__file__, sentences.__file__, splits.__file__]
     files = [file_digest(Path(path)) for path in (*code, tokenizer)]
@@ -54,11 +49,9 @@ def tokenize(
 
     def jobs():
         for batch in itertools.chain(first, batches):
-            shard = folder / f"{digest([key, batch])}.npz"
-            shards.append(shard)
-            size = sum(document["size"] for document in batch) / 1e6
-            recipe = (str(tokenizer), key, heldout, sample)
-            yield joblib.delayed(_ensure)(batch, size, shard, recipe, workers)
+            shards.append(folder / f"{digest([key, batch])}.npz")
+            recipe = (batch, str(tokenizer), key, heldout, sample)
+            yield joblib.delayed(_ensure)(shards[-1], recipe, workers)
 
     pool = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch="2*n_jobs")
     try:
@@ -72,21 +65,18 @@ def tokenize(
     return shards
 
 
-def _ensure(batch, size, shard, recipe, workers) -> float:
+def _ensure(shard: Path, recipe: tuple, workers: int) -> float:
     """Write a shard if it does not exist, and return the megabytes of its text."""
     if not shard.exists():
         if workers > 1:  # one thread per process
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
         with atomic_path(shard) as path, path.open("wb") as file:
-            np.savez(file, **_shard(batch, *recipe))
-    return size
+            np.savez(file, **_shard(*recipe))
+    return sum(document["size"] for document in recipe[0]) / 1e6
 
 
 class CachedTokenizer:
-    """A WordPiece tokenizer that caches the ids of words: several times as fast on whole texts.
-
-    Such a tokenizer splits at every space, so the ids of a text are those of its words.
-    """
+    """A WordPiece tokenizer that caches the ids of words, as it splits at every space anyway."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer, self.known = tokenizer, {}

@@ -34,9 +34,13 @@ class Vocabulary:
     special: tuple[int, ...]  # ids of `SPECIAL_TOKENS`, in their order
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> Self:
-        """The vocabulary of a tokenizer with BERT's special tokens."""
+    def of(cls, tokenizer: Tokenizer | PreTrainedTokenizerFast) -> Self:
+        """The vocabulary of a tokenizer; ValueError if it lacks one of BERT's special tokens."""
+        tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
         special = tuple(map(tokenizer.token_to_id, SPECIAL_TOKENS))
+        if missing := [t for t, i in zip(SPECIAL_TOKENS, special, strict=True) if i is None]:
+            required = f"it must have {' '.join(SPECIAL_TOKENS)}"
+            raise ValueError(f"the tokenizer lacks {', '.join(missing)}; {required}")
         return cls(tokenizer.get_vocab_size(), special[2], special[3], special[4], special)
 
     @property
@@ -46,10 +50,9 @@ class Vocabulary:
 
 
 def vocabulary_size(params: Params) -> int:
-    """Number of tokens of a scale's vocabulary, before or after its corpus is built.
+    """Number of tokens of a scale's vocabulary, known or, with a warning, assumed to be BERT's.
 
-    Before, it is the size in params.yaml (a learned one may come out smaller) or that of the file.
-    Where the tokenizer is not here, BERT's 30,522 are assumed, with a warning.
+    A vocabulary that is yet to be learned may come out smaller.
     """
     if (built := params.path("data", "card.json")).is_file():
         return json.loads(built.read_text())["vocabulary"]
@@ -68,22 +71,23 @@ def make_tokenizer(
 ) -> Tokenizer:
     """Learn a WordPiece tokenizer from training text, or make one of a given vocabulary.
 
-    Parameters
-    ----------
-    settings : ``{size, alphabet}``; ``{file}``, one token per line; or ``{pretrained}``, a folder
-        or hub name of a tokenizer, whose vocabulary is used
-    texts : returns an iterator over the training documents each time it is called
-    root : what a relative ``file`` starts from
-
-    Raises CorpusError if the file is missing, is not UTF-8 or lacks a special token, if the
-    tokenizer cannot be loaded or is not a WordPiece, or if the size is too small.
+    Each call of `texts` reads the training documents anew; relative paths start from `root`.
+    CorpusError for a file or tokenizer that cannot be used, or too small a size.
     """
     settings = VocabularySettings.model_validate(settings)
     if settings.size:
         return _learn(settings.size, settings.alphabet, texts)
-    name, origin = settings.file or settings.pretrained, "file" if settings.file else "pretrained"
-    where = f"corpus.vocabulary.{origin}: {name!r}"
-    tokens = (_tokens_of_file if settings.file else _pretrained_tokens)(name, root, where)
+    if settings.file:
+        where = f"corpus.vocabulary.file: {settings.file!r}"
+        try:
+            tokens = (root / settings.file).read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise CorpusError(f"{where} cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise CorpusError(f"{where} is not UTF-8") from None
+    else:
+        where = f"corpus.vocabulary.pretrained: {settings.pretrained!r}"
+        tokens = _pretrained_tokens(settings.pretrained, root, where)
     if missing := [token for token in SPECIAL_TOKENS if token not in tokens]:
         required = f"the vocabulary must hold {' '.join(SPECIAL_TOKENS)}"
         raise CorpusError(f"{where} lacks {', '.join(missing)}; {required}")
@@ -126,15 +130,6 @@ def _learn(size: int, alphabet_size: int, texts: Callable[[], Iterator[str]]) ->
     learner = _wordpiece({"[UNK]": 0}, lowercase=True)
     learner.train_from_iterator(until(texts(), LEARNED_FROM, len), trainer)
     return _wordpiece(learner.get_vocab(with_added_tokens=True), lowercase=True)
-
-
-def _tokens_of_file(name: str, root: Path, where: str) -> list[str]:
-    try:
-        return (root / name).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise CorpusError(f"{where} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise CorpusError(f"{where} is not UTF-8") from None
 
 
 def _pretrained_tokens(name: str, root: Path, where: str) -> list[str]:

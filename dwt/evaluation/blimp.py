@@ -1,7 +1,4 @@
-"""BLiMP: sets of minimal pairs by linguistic phenomenon, from the hub or from parquet files.
-
-Warstadt et al. 2020, *BLiMP: The Benchmark of Linguistic Minimal Pairs for English*.
-"""
+"""BLiMP (Warstadt et al. 2020): minimal pairs by linguistic phenomenon, from hub or files."""
 
 from pathlib import Path
 
@@ -19,12 +16,9 @@ PHENOMENA = (
 
 
 def read_blimp(where: str | None, *, pairs: int | None, root: Path = Path()) -> pd.DataFrame | None:
-    """Read the first pairs of every set, the same for every model, in the columns `COLUMNS`.
+    """The first `pairs` (None: all) of every set, in the columns `COLUMNS`, sorted by set.
 
-    `where` is a parquet file or a folder of them, relative to `root`, or a hub dataset
-    (nyu-mll/blimp); None gives None. `pairs` is a number for each set; None reads all. Rows are
-    sorted by set (UID), within a set in the order of the file. BenchmarkError for an unreadable or
-    malformed source, or a set of fewer than `pairs` pairs.
+    `where` is a parquet file or a folder of them, relative to `root`, or a hub dataset (or None).
     """
     if where is None:
         return None
@@ -60,10 +54,7 @@ def read_blimp(where: str | None, *, pairs: int | None, root: Path = Path()) -> 
 
 
 def by_phenomenon(blimp: pd.DataFrame, correct: np.ndarray) -> dict[str, tuple[float, int]]:
-    """Accuracy and pairs of "BLiMP" and each "BLiMP, <phenomenon>": a mean over sets.
-
-    `blimp` is from `read_blimp`, `correct` from `dwt.evaluation.zero_shot.pair_scores` [pairs].
-    """
+    """Accuracy (a mean over sets) and pairs of "BLiMP" and of each "BLiMP, <phenomenon>"."""
     rows = blimp.assign(correct=correct)
     sets = rows.groupby(["linguistics_term", "UID"]).correct.agg(["mean", "size"])
     terms = sets.groupby("linguistics_term").agg({"mean": "mean", "size": "sum"})

@@ -29,16 +29,12 @@ PAIR_ACCURACY = "minimal-pair accuracy"
 
 
 def load_tasks(settings: dict, corpus: Corpus | None, *, root: Path = Path()) -> list[Task]:
-    """Load the tasks of the section `evaluate`: those of held-out text, then GLUE's.
-
-    Without a corpus the tasks of held-out text are left out. A task that cannot be loaded raises
-    ValueError, before anything is fine-tuned.
-    """
+    """The tasks of the section `evaluate`: of held-out text, if there is a corpus, and GLUE's."""
     glue = [name for name in settings["tasks"] if name in GLUE]
     heldout = [name for name in settings["tasks"] if name in HELDOUT_TASKS]
-    limits = dict(examples=settings["examples"], validation=settings["validation"])
+    limits = {key: settings[key] for key in ("examples", "validation")}
     tasks = load_glue(glue, where=settings["glue"], root=root, **limits)
-    if corpus is None or not heldout:
+    if corpus is None:
         return tasks
     return make_heldout_tasks(corpus, names=heldout, examples=settings["examples"]) + tasks
 
@@ -49,22 +45,11 @@ def evaluate(
 ) -> pd.DataFrame:  # fmt: skip
     """All scores of one run, as rows of the scores table, in the columns `COLUMNS`.
 
-    step is of pre-training, examples are scored, train_examples fine-tuned on. Zero-shot scores
-    have no finetune_seed, learning_rate, epochs and train_examples. FileNotFoundError if weights
-    are missing, before anything is scored.
-
-    Parameters
-    ----------
-    pairs, tasks, blimp
-        From `minimal_pairs`, `load_tasks` and `read_blimp`.
-    settings, train : dict
-        The sections `evaluate` and `train` of the scale. Every learning rate is combined with
-        every number of epochs. With ``checkpoints``, the weights of the steps in ``train.keep``
-        are scored too.
-    weights : {"trained", "random"}
-        "random" scores the run's initialisation: a baseline of the architecture alone.
-    device : str, optional
-        By default "cuda" if available, else "cpu".
+    step is of pre-training, examples are scored, train_examples fine-tuned on. `pairs`, `tasks` and
+    `blimp` are of `minimal_pairs`, `load_tasks` and `read_blimp`, `settings` and `train` the
+    sections `evaluate` and `train` of the scale. Every learning rate is combined with every number
+    of epochs; ``checkpoints`` scores the weights of the steps in ``train.keep`` too. `weights`
+    "random" is the run's initialisation. FileNotFoundError for weights that are missing.
     """
     set_threads(train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +66,7 @@ def evaluate(
     for step, folder, some, zero_shot in models:
         model = load_model(folder) if trained else build_model(
             run.model, layers=run.layers, vocabulary=corpus.vocabulary,
-            max_length=train["length"], pad=corpus.pad_id, seed=run.seed,
+            max_length=train["length"], seed=run.seed,
         )  # fmt: skip
         chosen = [one for one in encoded if one.task.name in some]
         scores = _fine_tuned(model, chosen, settings, device)
@@ -150,10 +135,7 @@ def _table(rows):
 def trivial_scores(
     pairs: Pairs, tasks: list[Task], blimp: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Baselines without a model: 0.5 on minimal pairs, the most frequent label of each task.
-
-    A regression task's mean correlates with nothing: 0.
-    """
+    """Baselines without a model: 0.5 on minimal pairs, the commonest label or mean of a task."""
     halves = {kind: (0.5, len(of_kind)) for kind, of_kind in pairs.items()}
     if blimp is not None:
         halves |= by_phenomenon(blimp, np.full(len(blimp), 0.5))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from dwt.evaluation.metrics import Scores, Task, score_predictions
+from dwt.training.schedule import learning_rate_at
 
 LENGTH_BUCKET = 50  # batches; examples are sorted by length within so many, to pad little
 Ids = tuple[np.ndarray, np.ndarray]  # token ids and segments (1 in the second text) [L]
@@ -44,9 +46,8 @@ def encode(tokenizer: PreTrainedTokenizerFast, task: Task, *, length: int = 128)
 def classifier(model: PreTrainedModel, task: Task, *, seed: int) -> PreTrainedModel:
     """The encoder of a masked-LM model with a new classification head, initialised from the seed.
 
-    The head is transformers' for the family: DistilBERT and BERT read [CLS] through a hidden
-    layer; ModernBERT reads the mean over a text. With `task.at_mask` it reads the state at [MASK],
-    which masked-LM has trained. Without labels it has one output. `model` is not changed.
+    DistilBERT and BERT read [CLS] through a hidden layer, ModernBERT the mean over a text; with
+    `task.at_mask` all read the state at [MASK].
     """
     config = transformers.AutoConfig.for_model(**model.config.to_dict())
     config.num_labels = len(task.labels) or 1
@@ -65,9 +66,8 @@ def finetune(
 ) -> Scores:
     """Fine-tune a model from `classifier` in place and score it after the last epoch.
 
-    `settings` holds ``learning_rate`` (peak; 10 % linear warm-up, then linear to 0), ``epochs`` and
-    ``batch``. The seed draws the order of examples and dropout. On "cuda", layers run in bfloat16;
-    weights and loss stay in float32.
+    `settings` holds ``learning_rate`` (peak; 10 % warm-up), ``epochs`` and ``batch``. The seed
+    draws order and dropout. On "cuda", layers run in bfloat16.
     """
     task, ids = encoded.task, encoded.train
     labels = torch.tensor(task.train.label.to_numpy(np.int64 if task.labels else np.float32))
@@ -76,10 +76,8 @@ def finetune(
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], fused=True)
     total = settings["epochs"] * math.ceil(len(ids) / settings["batch"])
-    warmup = max(1, round(0.1 * total))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min((s + 1) / warmup, (total - s) / max(1, total - warmup))
-    )
+    shape = {"learning_rate": 1.0, "warmup": 0.1, "steps": total}
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate_at, shape))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for _ in range(settings["epochs"]):

@@ -1,7 +1,4 @@
-"""GLUE's examples from the hub or from parquet files, and a note on how much of GLUE was used.
-
-The tasks are the table `GLUE` in `dwt.config.tasks`: a further one is one entry there.
-"""
+"""GLUE's examples from the hub or parquet files, and a note on how much of GLUE was used."""
 
 from functools import partial
 from pathlib import Path
@@ -20,20 +17,10 @@ def load_glue(
     names: list[str], *, where: str, examples: int | None = None, validation: int | None = None,
     root: Path = Path(), seed: int = 0,
 ) -> list[Task]:  # fmt: skip
-    """Load tasks of GLUE, complete or sampled.
+    """Load tasks of GLUE, at most `examples` and `validation` rows of each set.
 
-    Parameters
-    ----------
-    where : str
-        A hub dataset (nyu-mll/glue) or a folder, relative to `root`, with TASK/train.parquet and
-        TASK/validation.parquet (MNLI: validation_matched, validation_mismatched) in its columns.
-    examples, validation : int, optional
-        Limits on each training and validation set; the sampled rows are the same for every model.
-
-    Raises
-    ------
-    BenchmarkError
-        For a missing task, a truncated file, a missing column or an invalid label.
+    `where` is a hub dataset (nyu-mll/glue) or a folder, relative to `root`, with TASK/train.parquet
+    and TASK/validation.parquet (MNLI: validation_matched, validation_mismatched) in its columns.
     """
     tasks = []
     for name in names:
@@ -89,10 +76,7 @@ def _check_labels(labels, task, source):
 
 
 def glue_note(scores: pd.DataFrame) -> str:
-    """One sentence on the GLUE tasks of a table of scores: which are reduced, which left out.
-
-    `scores` has the columns task, metric, examples, train_examples. Empty without a GLUE task.
-    """
+    """One sentence on the GLUE tasks of a table of scores: which are reduced, which left out."""
     rows = scores[scores["task"].isin([*GLUE])]
     if rows.empty:
         return ""

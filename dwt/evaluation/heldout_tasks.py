@@ -14,14 +14,10 @@ MISSING_WORDS = ("the", "a", "of", "to", "and", "is", "for", "in")
 def make_heldout_tasks(
     corpus: Corpus, *, names: list[str] = HELDOUT_TASKS, examples: int | None = 1000, seed: int = 0
 ) -> list[Task]:
-    """Make classification tasks from held-out text.
+    """Classification tasks from held-out text, with balanced labels.
 
-    "missing-word": which of eight function words stood at [MASK]; the label is the author's word.
-    "function-words": whether one function word of a sentence is wrong; form and metric are CoLA's
-    (Warstadt et al. 2019). No sentence occurs in both versions.
-
-    `examples` limits the training set, and the validation set to three times as many; None uses
-    all. Labels are balanced. ValueError if the held-out text is too short for a task.
+    `examples` limits the training set, thrice as many the validation set; None uses all. ValueError
+    if the held-out text is too short for a task.
     """
     heldout = corpus.heldout()
     tasks = []
@@ -53,8 +49,8 @@ def _missing_words(heldout, seed):
 def _acceptability(text, seed):
     """One sentence of each minimal pair, real or wrong, such that no word tells the label.
 
-    `draw_pairs` alternates word a replaced by b and b replaced by a. The labels real, wrong of two
-    such pairs leave a in both sentences, the labels wrong, real leave b in both.
+    Pairs alternate a -> b and b -> a: real, wrong of two leave a in both, wrong, real leave b. Form
+    and metric are those of CoLA (Warstadt et al. 2019).
     """
     document = dict(zip(text.text, text.document, strict=True))
     rows = []

@@ -1,7 +1,7 @@
 """A fine-tuning task and its metrics."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,30 +21,25 @@ class Task:
     at_mask: bool = False  # every text holds one [MASK], and the label is that token's
 
 
-def _correlation(test: Callable) -> Callable:
+def _correlation(test, truth, predicted):
     """The statistic of a SciPy test, 0 where either side is constant (SciPy gives NaN)."""
-
-    def score(truth, predicted):
-        return test(truth, predicted).statistic if np.ptp(predicted) and np.ptp(truth) else 0.0
-
-    return score
+    return test(truth, predicted).statistic if np.ptp(predicted) and np.ptp(truth) else 0.0
 
 
 METRICS = {  # of (truth, predicted), as GLUE defines them
     "accuracy": accuracy_score,
     "matthews": matthews_corrcoef,
     "f1": f1_score,  # of label 1
-    "pearson": _correlation(pearsonr),
-    "spearman": _correlation(spearmanr),
+    "pearson": partial(_correlation, pearsonr),
+    "spearman": partial(_correlation, spearmanr),
 }
 Scores = dict[str, tuple[float, int]]  # score and number of examples, by metric, task or class
 
 
 def score_predictions(task: Task, predictions: dict[str, np.ndarray]) -> Scores:
-    """Score every metric of a task on every validation set.
+    """Score every metric on every validation set: ``accuracy``, or ``accuracy (matched)``.
 
-    `predictions` are labels, or numbers for a regression task, by validation set [N]. The set's
-    name follows the metric in brackets if it has one: ``accuracy (matched)``.
+    `predictions` are labels, or numbers for a regression task, by validation set [N].
     """
     scores = {}
     for name, rows in task.validation.items():

@@ -35,14 +35,10 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*,?$")
 def minimal_pairs(
     corpus: Corpus, *, kinds: Sequence[str] = PAIR_KINDS, pairs: int = 400, seed: int = 0
 ) -> dict[str, list[tuple[str, str]]]:
-    """Make (real, wrong) sentence pairs of each kind; the wrong sentence has one error.
+    """At most `pairs` (real, wrong) sentences of each kind; the wrong one has one error.
 
-    Sentences have 6 to 14 words and do not occur in the training text. Every word is as frequent
-    in the wrong sentences as in the real ones, so word frequency does not separate them.
-
-    Kinds are "word-swap" (two neighbours exchanged), "function-word" (a determiner, preposition or
-    auxiliary replaced by one of another class) and "agreement" (is/are, this/these, ...). `pairs`
-    limits each kind. ValueError if no held-out sentence allows one.
+    Sentences have 6 to 14 words and do not occur in the training text; every word is as frequent
+    in the wrong ones as in the real ones. ValueError if no held-out sentence allows one.
     """
     text = list(short_sentences(corpus.heldout()).text)
     made = {kind: draw_pairs(text, kind, pairs, seed) for kind in kinds}
@@ -81,8 +77,7 @@ def short_sentences(heldout: pd.DataFrame) -> pd.DataFrame:
 def draw_pairs(text: list[str], kind: str, pairs: int, seed: int) -> list[tuple[str, str]]:
     """At most `pairs` (real, wrong) sentences of one kind.
 
-    Replacements are balanced: each pair that replaces x by y is followed by one that replaces y by
-    x. Swaps of two words need no balance.
+    Each pair that replaces x by y is followed by one that replaces y by x.
     """
     draw = np.random.default_rng([seed, PAIR_KINDS.index(kind)])
     made = defaultdict(list)  # (old word, new word) -> pairs; () for swaps

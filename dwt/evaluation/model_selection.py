@@ -14,9 +14,8 @@ def final_rows(scores: pd.DataFrame) -> pd.DataFrame:
 def select_settings(scores: pd.DataFrame) -> pd.DataFrame:
     """The setting of every fine-tuned task: the best mean score of models trained alone.
 
-    `scores` are rows of every setting, as in scores.csv. The mean is over models, seeds,
-    fine-tuning seeds and the task's metrics, of final weights. The first tried setting wins a tie.
-    Columns task, learning_rate, epochs, score (that mean), tried (settings), scores (in the mean).
+    The mean is over models, seeds and the task's metrics, of final weights: so many `scores`. The
+    first of `tried` settings wins a tie.
     """
     alone = final_rows(scores).query("kind == 'standalone'").dropna(subset=SETTING)
     of_setting = alone.groupby(["task", *SETTING], sort=False)["score"]

@@ -24,10 +24,7 @@ def read_parquet(file: Path, setting: str) -> pd.DataFrame:
 
 
 def read_hub(name: str, config: str | None, split: str, setting: str, local: str) -> pd.DataFrame:
-    """Read a split of a hub dataset, of all configurations if `config` is None.
-
-    `local` describes the files that can replace the dataset.
-    """
+    """A split of a hub dataset, of all configurations for None; `local` files can replace it."""
     try:
         configs = [config] if config else datasets.get_dataset_config_names(name)
         parts = [datasets.load_dataset(name, one, split=split).to_pandas() for one in configs]

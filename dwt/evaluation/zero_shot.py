@@ -28,10 +28,7 @@ Pair = tuple[str, str]  # (good, bad) sentence
 def pseudo_log_likelihood(
     model: PreTrainedModel, tokenizer: Tokenizer, sentences: Sequence[str], *, device: str = "cpu"
 ) -> np.ndarray:
-    """Sum of log p(token | all other tokens) over each sentence, in nats. [len(sentences)], float64
-
-    Each token is masked in turn (Salazar et al. 2020, Eq. 1).
-    """
+    """Sum of log p(token | all other tokens) over each sentence, in nats (Salazar et al. 2020)."""
     model = model.to(device).eval()
     ids = [np.asarray(row) for row in tokenizer(list(sentences))["input_ids"]]
     scores = np.zeros(len(ids))

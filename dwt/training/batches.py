@@ -1,8 +1,4 @@
-"""Batches of sequences with masked tokens.
-
-Order and masks are pure functions of (token stream, seed, step): there is no state to save, any
-step can be drawn again by itself, and several processes can split the same batch.
-"""
+"""Batches of sequences with masked tokens: pure functions of (token stream, seed, step)."""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -47,30 +43,13 @@ def batch_at(
     tokens: np.ndarray, vocabulary: Vocabulary, *, seed: int, step: int, batch: int, length: int,
     mask_rate: float, rank: int = 0, world: int = 1, shuffle: bool = True,
 ) -> Batch:  # fmt: skip
-    """The batch of one optimizer step.
+    """The batch of one optimizer step, from a packed stream of `tokens` [T].
 
-    Parameters
-    ----------
-    tokens : array of int, [T]
-        The packed stream, documents separated by [SEP].
-    vocabulary : Vocabulary
-    seed, step : int
-        Fix order and masks; the stream is read in a new random order each epoch.
-    batch, length : int
-        Sequences of the *global* batch, and tokens of each.
-    mask_rate : float
-        Exactly ``round(mask_rate * length)`` positions of each sequence are masked, never
-        special tokens; 80 % become [MASK], 10 % a random token, 10 % stay (BERT, section 3.1).
-    rank, world : int
-        This process takes rows ``rank::world`` of the global batch.
-    shuffle : bool
-        False reads the stream in order, as evaluation does.
-
-    Raises
-    ------
-    ValueError
-        If the stream holds fewer sequences than one batch, or a sequence holds fewer ordinary
-        tokens than are to be masked.
+    The stream is read in a new random order each epoch, or in its own without `shuffle`. Of each
+    sequence `masked_per_sequence` positions are masked, never special tokens: 80 % become [MASK],
+    10 % a random token, 10 % stay (BERT, section 3.1). `batch` counts the sequences of the *global*
+    batch; process `rank` of `world` takes rows ``rank::world``. ValueError if the stream is shorter
+    than one batch, or a sequence has too few ordinary tokens to mask.
     """
     n = sequences_in(tokens, length)
     if n < batch:
@@ -85,8 +64,7 @@ def batch_at(
     body = length - 2
     truth = np.empty((batch, length), dtype=np.int64)  # [B, L]
     truth[:, 0], truth[:, -1] = vocabulary.cls, vocabulary.sep
-    for i, row in enumerate(rows):
-        truth[i, 1:-1] = tokens[row * body : (row + 1) * body]
+    truth[:, 1:-1] = tokens[: n * body].reshape(n, body)[rows]
 
     # Masks are drawn for the whole global batch, then split: the same for any `world`.
     rng = np.random.default_rng([MASKS, seed, step])

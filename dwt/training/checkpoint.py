@@ -40,24 +40,10 @@ def save_run(
     tokenizer: PreTrainedTokenizerBase, rows: list[dict[str, Any]], timing: list[dict[str, Any]],
     state: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """Write a finished run, replacing an older one, then delete the state it resumed from.
+    """Write a finished run, replacing an older one, and return the content of run.json.
 
-    Parameters
-    ----------
-    directory : Path
-    record : dict
-        For run.json; thread count and versions are added.
-    model, tokenizer
-        Saved for `from_pretrained`.
-    rows, timing : list of dict
-        For history.csv, which does not depend on interruptions, and for timing.csv, which does.
-    state : Path
-        The folder of `save_state`; what lies in its ``checkpoints/`` moves into the run.
-
-    Returns
-    -------
-    dict
-        The content of run.json.
+    `rows` are for history.csv, which does not depend on interruptions, `timing` for timing.csv.
+    The ``checkpoints/`` in `state`, the folder of `save_state`, move into the run; it is deleted.
     """
     versions = {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
     record = record | {
@@ -69,14 +55,12 @@ def save_run(
     partial.mkdir(parents=True)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
-    pd.DataFrame(rows, columns=HISTORY).to_csv(
-        partial / "history.csv", index=False, float_format="%.9g"
-    )
+    history = pd.DataFrame(rows, columns=HISTORY)
+    history.to_csv(partial / "history.csv", index=False, float_format="%.9g")
     pd.DataFrame(timing).to_csv(partial / "timing.csv", index=False)
     (partial / "run.json").write_text(json.dumps(record, indent=1))
     if (state / "checkpoints").is_dir():
-        for checkpoint in (state / "checkpoints").iterdir():
-            shutil.copytree(checkpoint, partial / checkpoint.name)
+        shutil.copytree(state / "checkpoints", partial, dirs_exist_ok=True)
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(partial, directory)
     shutil.rmtree(state, ignore_errors=True)

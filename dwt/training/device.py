@@ -11,11 +11,10 @@ import joblib
 import numpy as np
 import torch
 
-# FLOPs of a run from which on compiling one of its models pays. At the laptop scale, on a 2.6 GHz
-# server processor, compiling the six-layer student takes 25 to 35 s once and about 4 s in every
-# later run, which finds the code on disk, and saves 3 to 4 s per 10^12 FLOPs (`compiling` in
-# results/benchmarks/cpu.json); smaller models compile faster in proportion. The CUDA value is an
-# assumption: a minute of compiling against a tenth of the time at 10^14 FLOP/s.
+# FLOPs of a run from which on compiling one of its models pays. On a 2.6 GHz server processor, the
+# student of laptop takes 25 to 35 s once, about 4 s in later runs, and saves 3 to 4 s per 10^12
+# FLOPs (`compiling` in results/benchmarks/cpu.json); smaller models in proportion. The CUDA value
+# is an assumption: a minute of compiling against a tenth of the time at 10^14 FLOP/s.
 COMPILING_PAYS = {"cpu": 5e11, "cuda": 5e16}
 
 T = TypeVar("T")
@@ -38,18 +37,9 @@ def has_compiler(device: str) -> bool:
 
 
 def should_compile(setting: str, *, flops: float, device: str) -> bool:
-    """Whether to compile a model.
+    """Whether to compile a model that takes so many `flops` in the whole run; see `train.compile`.
 
-    Decided by settings and compiler alone, never by timing: compiled code rounds differently, and
-    two runs of one study must agree.
-
-    Parameters
-    ----------
-    setting : {"auto", "on", "off"}
-        `train.compile`; "auto" compiles from `COMPILING_PAYS` FLOPs on.
-    flops : float
-        That this model takes in the whole run.
-    device : {"cpu", "cuda"}
+    Never decided by timing: compiled code rounds differently, and all runs must agree.
     """
     if setting == "auto":
         return flops >= COMPILING_PAYS.get(device, float("inf")) and has_compiler(device)

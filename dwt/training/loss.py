@@ -19,7 +19,6 @@ class DWTLoss(NamedTuple):
 
     `ratio` and `cosine` are the effective weight, where it was measured: the norm of the weighted
     soft gradient at the logits over that of the weighted hard one, and the cosine between them.
-    Unlike the weights themselves they compare across codebases (temperature, reductions differ).
     """
 
     total: Tensor

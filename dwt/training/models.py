@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from dwt.data.vocabulary import Vocabulary
-from dwt.training.families import Parts, family_of
+from dwt.training.families import family_of
 
 
 def build_model(
-    shape: Mapping[str, Any], *, layers: int, vocabulary: Vocabulary, max_length: int, pad: int = 0,
-    seed: int = 0,
+    shape: Mapping[str, Any], *, layers: int, vocabulary: Vocabulary | PreTrainedTokenizerFast,
+    max_length: int, pad: int | None = None, seed: int = 0,
 ) -> PreTrainedModel:  # fmt: skip
     """A masked language model with fresh weights.
 
@@ -25,31 +25,40 @@ def build_model(
         (inner width of the feed-forward block) and perhaps ``dropout`` (0), ``initializer_range``
         (0.02, standard deviation of fresh weights) and ``positions``.
     layers : int
-    vocabulary : Vocabulary
+    vocabulary : Vocabulary or PreTrainedTokenizerFast
+        That of a corpus, or a tokenizer with BERT's special tokens.
     max_length : int
         Rows of the position table, in tokens, where the shape does not give ``positions``.
-    pad : int
-        Id of the padding token.
+    pad : int, optional
+        Id of the padding token; by default that of [PAD].
     seed : int
         Of the initialisation.
 
     Raises
     ------
     ValueError
-        If the family is unknown.
+        If the family is unknown, or the tokenizer lacks a special token.
+
+    Examples
+    --------
+    >>> tokenizer = AutoTokenizer.from_pretrained("bert-base-uncased")
+    >>> model = build_model(shape, layers=6, vocabulary=tokenizer, max_length=128)
     """
+    if not isinstance(vocabulary, Vocabulary):
+        vocabulary = Vocabulary.of(vocabulary)
     family = family_of(shape["family"])
-    common = {
-        "vocab_size": vocabulary.size,
-        "initializer_range": shape.get("initializer_range", 0.02),
-        "max_position_embeddings": shape.get("positions") or max_length,
-        "pad_token_id": pad,
-    }
-    own = family.arguments({"dropout": 0.0} | dict(shape), layers, vocabulary)
-    config = family.config(**common, **own)
+    settings: dict[str, Any] = dict(
+        vocab_size=vocabulary.size, pad_token_id=vocabulary.special[0] if pad is None else pad,
+        hidden_size=shape["width"], num_attention_heads=shape["heads"], num_hidden_layers=layers,
+        initializer_range=shape.get("initializer_range", 0.02),
+        max_position_embeddings=shape.get("positions") or max_length,
+        **{family.inner: shape["intermediate"]},
+        **dict.fromkeys(family.dropouts, shape.get("dropout", 0.0)),
+        **family.further(layers, vocabulary),
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return family.model(config)
+        return family.model(family.config(**settings))
 
 
 def load_model(directory: str | Path) -> PreTrainedModel:
@@ -59,42 +68,30 @@ def load_model(directory: str | Path) -> PreTrainedModel:
     )
 
 
-def _parts(model: Any) -> Parts:
-    """`model.parts()` where a model has that, as `dwt.training.teachers.UnigramTeacher` does."""
-    own = getattr(model, "parts", None)
-    return own() if own else family_of(model.config.model_type).parts(model)
-
-
-def output_layer(model: nn.Module) -> nn.Linear:
+def output_layer(model: Any) -> nn.Linear:
     """The last linear layer (weight [V, D], bias [V]): hidden state -> logits."""
-    return _parts(model).output
+    return model.get_output_embeddings()
 
 
 def hidden_at(
-    model: nn.Module, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None
+    model: Any, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None
 ) -> Tensor:
-    """The input of the output layer at chosen positions, `[B * M, D]`.
+    """The input of the output layer at chosen positions [B, M], `[B * M, D]`.
 
-    The head runs on the M masked positions of each sequence instead of all L; in the paper's
-    shape that is 15 % of its cost.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-    input_ids : Tensor of int64, [B, L]
-    positions : Tensor of int64, [B, M]
-    attention_mask : Tensor, [B, L], optional
-        1 on tokens, 0 on padding; None when nothing is padded.
+    The head runs on these alone: 15 % of its cost in the paper's shape. `attention_mask` [B, L] is
+    1 on tokens, 0 on padding.
     """
-    encoder, head, _ = _parts(model)
-    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    outputs = model.base_model(input_ids=input_ids, attention_mask=attention_mask)
+    hidden = outputs.last_hidden_state  # [B, L, D]
     start = torch.arange(len(input_ids), device=input_ids.device)[:, None] * input_ids.shape[1]
     chosen = hidden.flatten(0, 1).index_select(0, (start + positions).flatten())  # [B * M, D]
-    return head(chosen)
+    if not model.config.num_hidden_layers:  # a teacher that reads no context has no head
+        return chosen
+    return family_of(model.config.model_type).head(model)(chosen)
 
 
 def logits_at(
-    model: nn.Module, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None
+    model: Any, input_ids: Tensor, positions: Tensor, attention_mask: Tensor | None = None
 ) -> Tensor:
     """Logits at chosen positions, `[B * M, V]`; parameters as in `hidden_at`."""
     return output_layer(model)(hidden_at(model, input_ids, positions, attention_mask))
@@ -108,22 +105,13 @@ def count_parameters(model: nn.Module) -> int:
 def forward_flops(config: Any, *, batch: int, length: int, masked: int) -> int:
     """Floating-point operations of one forward pass: matrix products, 2 per multiply-add.
 
-    Parameters
-    ----------
-    config : PreTrainedConfig
-    batch, length : int
-        Sequences, and tokens of each.
-    masked : int
-        Positions per sequence at which head and output layer run.
-
-    Notes
-    -----
-    A training step costs three times this (the backward pass is two products per product).
-    Norms, activations and look-ups are left out, as usual; a test checks the count against
-    `torch.utils.flop_counter.FlopCounterMode`.
+    Head and output layer run at the `masked` positions of each sequence. Norms, activations and
+    look-ups are left out. A training step costs three times this.
     """
-    d, layers = config.hidden_size, config.num_hidden_layers
-    inner = family_of(config.model_type).feed_forward(config) if layers else 0
-    per_token = layers * (4 * d * d + d * inner + 2 * length * d)
+    d, per_token = config.hidden_size, 0
+    if config.num_hidden_layers:
+        family = family_of(config.model_type)
+        inner = family.matrices * getattr(config, family.inner)
+        per_token = config.num_hidden_layers * (4 * d * d + d * inner + 2 * length * d)
     per_masked = d * d + d * config.vocab_size
     return 2 * batch * (length * per_token + masked * per_masked)

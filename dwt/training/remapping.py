@@ -38,35 +38,27 @@ def remap(
     """
     if depth != "repeat-last":
         raise ValueError(f"unknown depth operator '{depth}'; choose repeat-last")
-    if teacher.config.model_type != student.config.model_type:
-        raise ValueError(
-            f"teacher is {teacher.config.model_type}, student is {student.config.model_type}; "
-            "remapping needs one family"
-        )
+    family, other = student.config.model_type, teacher.config.model_type
+    if other != family:
+        raise ValueError(f"teacher is {other}, student is {family}; remapping needs one family")
     last = teacher.config.num_hidden_layers - 1
     if student.config.num_hidden_layers <= last:
         raise ValueError(
             f"the student ({student.config.num_hidden_layers} layers) is smaller than its "
             f"teacher ({last + 1} layers); remapping only enlarges"
         )
-    layers = family_of(student.config.model_type).layers
-    in_layer = re.compile(rf"({re.escape(layers)}\.)(\d+)(\..*)")
+    in_layer = re.compile(rf"(?<=^{re.escape(family_of(family).layers)}\.)\d+")
     source = teacher.state_dict()
     copied: dict[str, str | None] = {}
-    pairs = []
     for name, tensor in student.state_dict().items():
-        origin = name
-        if match := in_layer.fullmatch(name):
-            origin = f"{match[1]}{min(int(match[2]), last)}{match[3]}"
+        origin = in_layer.sub(lambda number: str(min(int(number[0]), last)), name)
         copied[name] = origin if origin in source else None
-        if origin not in source:
-            continue
-        if source[origin].shape != tensor.shape:
+        if origin in source and source[origin].shape != tensor.shape:
             raise ValueError(
                 f"{name}: student {tuple(tensor.shape)}, teacher {tuple(source[origin].shape)}; "
                 "remapping needs one width and one vocabulary"
             )
-        pairs.append((tensor, source[origin]))
-    for tensor, value in pairs:  # after every check: an error leaves the student unchanged
-        tensor.copy_(value)
+    # After every check: an error leaves the student unchanged.
+    weights = {name: source[origin] for name, origin in copied.items() if origin}
+    student.load_state_dict(weights, strict=False)
     return copied

@@ -23,12 +23,14 @@ def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0
     Raises
     ------
     ValueError
-        If progress is outside [0, 1] or the shape is unknown.
+        If progress is outside [0, 1], the shape is unknown, or ``from`` or ``to`` is missing.
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"progress must be in [0, 1], found {progress}")
     if not isinstance(spec, Mapping):
         return float(spec)
+    if missing := [key for key in ("from", "to") if key not in spec]:
+        raise ValueError(f"a schedule needs 'from' and 'to'; '{missing[0]}' is missing in {spec}")
     start, end, shape = spec["from"], spec["to"], spec.get("shape", "linear")
     if shape == "adaptive":
         return end + (start - end) * gap
@@ -47,17 +49,9 @@ def weight_at(spec: float | Mapping[str, Any], progress: float, gap: float = 1.0
 
 
 def gap_left(student: Sequence[float], teacher: float) -> float:
-    """Share of the initial gap between student and teacher that remains, in [0, 1].
+    """Share of the initial gap in held-out loss that remains, in [0, 1]; it never rises.
 
-    It never rises: once a student has overtaken its teacher the gap stays 0, whatever its next
-    evaluation gives.
-
-    Parameters
-    ----------
-    student : sequence of float
-        Its held-out losses so far, in order; the first is that of the student before training.
-    teacher : float
-        The teacher's loss on the same text with the same masks.
+    The losses of the student are in order, the first one before training.
     """
     first = student[0] - teacher
     return min(max(0.0, loss - teacher) / first for loss in student) if first > 0 else 0.0

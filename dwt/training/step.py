@@ -38,18 +38,7 @@ class StepResult(NamedTuple):
 
 
 class Distiller:
-    """A student, its optimizer, and perhaps a teacher.
-
-    Parameters
-    ----------
-    student : PreTrainedModel
-        Trained in place.
-    teacher : torch.nn.Module or None
-        In evaluation mode and without gradients.
-    train : mapping
-        The `train` section: learning_rate, betas, weight_decay, clip, accumulate, precision.
-    device : torch.device
-    """
+    """A student, trained in place, its optimizer, and perhaps a teacher without gradients."""
 
     def __init__(
         self, student: PreTrainedModel, teacher: Any = None, *, train: Mapping[str, Any],
@@ -58,24 +47,23 @@ class Distiller:
         self.student, self.teacher, self.train, self.device = student, teacher, train, device
         student.to(device).train()  # type: ignore[arg-type]  # decorated without its types
         if teacher is not None:
-            self._teacher_head = self._frozen_head(teacher.to(device))
+            head = output_layer(teacher.to(device))
+            if train["precision"] == "bf16":  # cast once: each cast reads and writes all of [V, D]
+                head = copy.deepcopy(head)  # the embeddings keep the weight that is tied to them
+                head.weight = torch.nn.Parameter(head.weight.bfloat16(), requires_grad=False)
+            self._teacher_head = head
         self.compiled: set[str] = set()  # of "student" and "teacher"
         self._hidden = {"student": hidden_at, "teacher": hidden_at}
         decayed = [p for p in student.parameters() if p.ndim >= 2]
         others = [p for p in student.parameters() if p.ndim < 2]  # biases and norms
+        groups: list[dict[str, Any]] = [dict(params=decayed), dict(params=others, weight_decay=0.0)]
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": train["weight_decay"]},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=train["learning_rate"], betas=tuple(train["betas"]), fused=True,
+            groups, lr=train["learning_rate"], betas=tuple(train["betas"]),
+            weight_decay=train["weight_decay"], fused=True,
         )  # fmt: skip
 
     def compile(self, which: str, batch: DeviceBatch) -> None:
-        """Compile the forward pass of "student" or "teacher", for batches of this one's shape.
-
-        If that fails, a warning gives the reason and the model runs uncompiled.
-        """
+        """Compile the "student" or "teacher" for batches of this shape; a failure warns only."""
         self._hidden[which] = torch.compile(hidden_at, dynamic=False)
         try:
             with functorch.patch(activation_memory_budget=ACTIVATION_BUDGET):
@@ -99,71 +87,39 @@ class Distiller:
     def step(
         self, batch: DeviceBatch, *, learning_rate: float, measure: bool = True, **weights: float
     ) -> StepResult:
-        """One optimizer step.
+        """One optimizer step: of the hard loss alone if `batch` has no `teacher_hidden`.
 
-        Parameters
-        ----------
-        batch : DeviceBatch
-            Without `teacher_hidden`, the hard loss alone.
-        learning_rate : float
-        measure : bool
-            Whether to return losses and the effective weight (of the first micro-batch). Without,
-            the losses are not a number, and the step is cheaper.
-        **weights : float
-            hard_weight, soft_weight and temperature, as in `dwt.training.loss.dwt_loss`.
-
-        Returns
-        -------
-        StepResult
-            Losses are means over the global batch.
+        `weights` are hard_weight, soft_weight and temperature of `dwt.training.loss.dwt_loss`. The
+        losses are means over the global batch. Without `measure` they are not a number, and there
+        is no effective weight (else that of the first micro-batch): the step is cheaper.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         parts = self._micro_batches(batch)
-        total: Any = 0.0
-        hard: Any = 0.0
-        soft: Any = 0.0
+        losses: list[list[Any]] = []  # total, hard, soft of each micro-batch
         effective: tuple[Tensor | None, ...] = ()
-        for i, part in enumerate(parts):
-            loss = self._forward(part, weights, values=measure, measure=measure and i == 0)
+        for part in parts:
+            loss = self._forward(part, weights, values=measure, measure=measure and not losses)
             (loss.total / len(parts)).backward()
-            total, hard, soft = (
-                old + new.detach() / len(parts)
-                for old, new in zip((total, hard, soft), loss[:3], strict=True)
-            )
+            losses.append([value.detach() / len(parts) for value in loss[:3]])
             effective = effective or loss[3:]
+        means: list[Any] = [sum(values) for values in zip(*losses, strict=True)]
         norm = torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.train["clip"])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(DWTLoss(total, hard, soft, *effective), norm)
+        return StepResult(DWTLoss(*means, *effective), norm)
 
     def _forward(self, part, weights, **options):
-        head, teacher_hidden = output_layer(self.student), part.teacher_hidden
-        teacher_head = None if teacher_hidden is None else self._teacher_head
-        hidden = self._read("student", part)
-        targets = part.targets.flatten()
+        teacher_head = None if part.teacher_hidden is None else self._teacher_head
         return linear_dwt_loss(
-            hidden, head, teacher_hidden, teacher_head, targets, **weights, **options
-        )
-
-    def _frozen_head(self, teacher):
-        """The teacher's output layer, its weight in the precision of the products.
-
-        Casting it in each step would read and write [V, D] every time.
-        """
-        head = output_layer(teacher)
-        if self.train["precision"] == "bf16":
-            head = copy.deepcopy(head)  # the embeddings keep the weight that is tied to them
-            head.weight = torch.nn.Parameter(head.weight.bfloat16(), requires_grad=False)
-        return head
+            self._read("student", part), output_layer(self.student), part.teacher_hidden,
+            teacher_head, part.targets.flatten(), **weights, **options,
+        )  # fmt: skip
 
     def _read(self, which: str, part: DeviceBatch) -> Tensor:
-        """Input of the output layer of "student" or "teacher", `[B * M, D]`.
-
-        In bfloat16 where that is the precision: a last layer norm gives float32 under CUDA's
-        autocast, and the product with the vocabulary would be taken in it.
-        """
+        """Input of the output layer of "student" or "teacher", `[B * M, D]`."""
         model = self.student if which == "student" else self.teacher
+        # A last layer norm gives float32 under CUDA's autocast: cast, for a product in bfloat16.
         with autocast(self.train, self.device):
             hidden = self._hidden[which](model, part.input_ids, part.positions)
         return hidden.bfloat16() if self.train["precision"] == "bf16" else hidden

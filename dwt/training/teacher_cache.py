@@ -1,7 +1,6 @@
-"""Disk cache of a teacher's hidden states, computed once and read by every student of its seed.
+"""Disk cache of a teacher's last hidden states, read by every student of its seed.
 
-Batches and masks are functions of (seed, step), so the teacher's last hidden states at the masked
-positions can be stored: its logits are one product away, and none of its layers runs again.
+Batches are functions of (seed, step), and its logits are one product away from these states.
 """
 
 import hashlib
@@ -11,7 +10,6 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,39 +22,12 @@ STEPS_PER_FILE = 50
 EVICT_AFTER_S = 600.0  # a folder read or written within so many seconds is not evicted
 
 
-class CacheReport(NamedTuple):
-    """Use of the cache by one run; `seconds_saved` is of the teacher's forward passes."""
-
-    hits: int
-    misses: int
-    bytes_read: int
-    bytes_written: int
-    seconds_saved: float
-
-
 class TeacherCache:
     """Hidden states of one teacher on the batches of one seed, `STEPS_PER_FILE` steps per file.
 
-    Parameters
-    ----------
-    root : path-like
-        Holds a folder per key.
-    key : str
-        Digest of all that decides the numbers: teacher, text, seed, masking, precision, device.
-    steps : int
-        Of the run.
-    shape : tuple of int
-        [N, D_t] of one step.
-    dtype : torch.dtype
-    limit_bytes : float
-        Of all that `root` holds. Folders that have not been used for `EVICT_AFTER_S` are evicted
-        to make room; what still does not fit is not stored.
-
-    Notes
-    -----
-    A file that is truncated, altered or made for another key is reported, deleted and made anew.
-    If nothing can be written there is one warning, and training continues without. Several
-    processes may share a folder: writes are atomic.
+    `root` holds a folder per key, the digest of all that decides the numbers, and at most
+    `limit_bytes`: folders not used for `EVICT_AFTER_S` make room, what does not fit is not stored.
+    Damaged files are reported and made anew. Writes are atomic: processes may share a folder.
     """
 
     def __init__(
@@ -67,8 +38,7 @@ class TeacherCache:
         self.steps, self.shape, self.dtype, self.limit = steps, tuple(shape), dtype, limit_bytes
         self.loaded_start: int | None = None
         self.loaded: Tensor | None = None  # the file that `get` reads from, [K, N, D_t]
-        self.pending_start: int | None = None
-        self.pending: list[Tensor] = []  # states of the file that `put` collects, [N, D_t] each
+        self.pending: list[Tensor] | None = None  # that `put` collects for a file, [N, D_t] each
         self.seconds = 0.0  # one forward pass of the teacher, measured when the file was made
         self.hits = self.misses = self.read = self.written = 0
         self.writable = True
@@ -89,20 +59,23 @@ class TeacherCache:
         start = step - step % STEPS_PER_FILE
         if step == start:
             fits = self.writable and self._make_room(hidden.nbytes * self._length(start))
-            self.pending, self.pending_start = [], start if fits else None
+            self.pending = [] if fits else None
         # A file holds all steps from its first: after a gap (a run resumed in the middle, steps
         # without a soft loss) the remaining steps of the file are not stored.
-        if start == self.pending_start and step - start == len(self.pending):
-            self.pending.append(hidden)
-            if len(self.pending) == self._length(start):
-                self._write(start, seconds)
-                self.pending, self.pending_start = [], None
+        if self.pending is None or step - start != len(self.pending):
+            self.pending = None
+            return
+        self.pending.append(hidden)
+        if len(self.pending) == self._length(start):
+            self._write(start, torch.stack(self.pending).cpu(), seconds)  # [K, N, D_t]
+            self.pending = None
 
-    def report(self) -> CacheReport:
-        """Hits, misses, bytes and seconds so far."""
-        return CacheReport(
-            self.hits, self.misses, self.read, self.written, round(self.hits * self.seconds, 1)
-        )
+    def report(self) -> dict[str, float]:
+        """Use of the cache so far; the seconds are of the teacher's forward passes."""
+        return dict(
+            hits=self.hits, misses=self.misses, bytes_read=self.read, bytes_written=self.written,
+            seconds_saved=round(self.hits * self.seconds, 1),
+        )  # fmt: skip
 
     def _length(self, start: int) -> int:
         return min(STEPS_PER_FILE, self.steps - start)
@@ -135,19 +108,15 @@ class TeacherCache:
         self.read += hidden.nbytes
         return hidden
 
-    def _write(self, start: int, seconds: float) -> None:
-        hidden = torch.stack(self.pending).cpu()  # [K, N, D_t]
+    def _write(self, start: int, hidden: Tensor, seconds: float) -> None:
         about = {"key": self.key, "sha256": _digest(hidden), "seconds": repr(seconds)}
         try:
             with atomic_path(self._file(start)) as partial:
                 save_file({"hidden": hidden}, partial, metadata=about)
             self.written += hidden.nbytes
         except (OSError, SafetensorError) as error:
-            warnings.warn(
-                f"the teacher's states cannot be stored in {self.folder} ({error}); "
-                "training continues without",
-                stacklevel=2,
-            )
+            problem = f"the teacher's states cannot be stored in {self.folder} ({error})"
+            warnings.warn(f"{problem}; training continues without", stacklevel=2)
             self.writable = False
 
     def _make_room(self, need: int) -> bool:

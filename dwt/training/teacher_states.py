@@ -19,14 +19,7 @@ TIMED_PASSES = 5  # forward passes of the teacher whose time is measured, to rep
 
 
 class TeacherStates:
-    """Hidden states of a run's teacher, step by step.
-
-    Parameters
-    ----------
-    run : Run
-    distiller : Distiller
-        Its teacher runs where the cache has no states.
-    """
+    """Hidden states of a run's teacher, step by step; it runs where the cache has none."""
 
     def __init__(self, run: Run, distiller: Distiller) -> None:
         self.run, self.distiller = run, distiller
@@ -35,24 +28,15 @@ class TeacherStates:
         self.seconds: list[float] = []
 
     def start(self, *, compile_teacher: bool) -> None:
-        """Open the cache, if the run uses one.
-
-        Parameters
-        ----------
-        compile_teacher : bool
-            Whether to compile the teacher before its first forward pass; a run whose states are
-            all stored never needs one.
-        """
+        """Open the cache, if the run uses one; the teacher is compiled when it first runs."""
         self.compile_teacher = compile_teacher
-        if self.run.teacher_directory is not None and self.run.cache["teacher"] == "auto":
-            self._open_cache(compiled=compile_teacher)
-
-    def _open_cache(self, *, compiled):
         run, train, distiller = self.run, self.run.train, self.distiller
+        if run.teacher_directory is None or run.cache["teacher"] == "off":
+            return
         masked = masked_per_sequence(train["length"], train["mask_rate"])
         self.cache = TeacherCache(
             run.root / "build" / "cache",
-            key=states_key(run, device=distiller.device, compiled=compiled),
+            key=states_key(run, device=distiller.device, compiled=compile_teacher),
             steps=train["steps"],
             shape=(train["batch"] * masked, distiller.teacher.config.hidden_size),
             dtype=torch.bfloat16 if train["precision"] == "bf16" else torch.float32,
@@ -64,10 +48,7 @@ class TeacherStates:
         return None if self.cache is None else self.cache.get(step)
 
     def add_to(self, batch: DeviceBatch, step: int) -> DeviceBatch:
-        """The batch with its `teacher_hidden`: kept if already set, else computed and stored.
-
-        With context "shuffled" the states are permuted across masked positions.
-        """
+        """The batch with its `teacher_hidden`, computed and stored if it has none."""
         hidden = batch.teacher_hidden
         if hidden is None:
             hidden = self._compute(batch, step)
@@ -81,8 +62,8 @@ class TeacherStates:
         if self.compile_teacher:
             self.compile_teacher = False
             self.distiller.compile("teacher", batch)
-            if self.cache is not None and "teacher" not in self.distiller.compiled:
-                self._open_cache(compiled=False)  # other rounding, other states
+            if "teacher" not in self.distiller.compiled:
+                self.start(compile_teacher=False)  # other rounding, other states
         timed = self.cache is not None and len(self.seconds) < TIMED_PASSES
         started = self._now() if timed else 0.0
         hidden = self.distiller.teacher_hidden(batch)

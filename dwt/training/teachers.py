@@ -1,8 +1,7 @@
 """Teachers of student runs: finished models, or predictions that read no context.
 
-``python -m dwt.training.teachers study`` writes one small file per student run with the digest of
-its teacher's weights. Student stages depend on it, so that a changed teacher retrains its own
-students only.
+``python -m dwt.training.teachers study`` writes a digest of each student's teacher, on which its
+stage depends, so that a changed teacher retrains its own students only.
 """
 
 import json
@@ -18,10 +17,9 @@ from transformers import PreTrainedModel
 
 from dwt.config.files import file_digest
 from dwt.config.params import ParamsError, Run, load_params, resolve
-from dwt.config.schema import Params
+from dwt.config.schema import CONTEXT_FREE, Params
 from dwt.data.corpus import Corpus
 from dwt.data.vocabulary import Vocabulary
-from dwt.training.families import Parts
 from dwt.training.models import load_model
 
 
@@ -29,74 +27,41 @@ class TeacherError(ValueError):
     """A teacher is not trained yet, or cannot teach this student."""
 
 
-class _ContextFreeTeacher(nn.Module):
-    """A teacher that predicts the same distribution at every position.
+class ContextFreeTeacher(nn.Module):
+    """A teacher that predicts the same distribution at every position, at next to no cost.
 
-    Its hidden state is 1 everywhere and its output layer holds log-probabilities, so that it is
-    read as every other teacher is (`dwt.training.models.hidden_at`), at next to no cost.
+    "unigram": frequencies of the training text [T], one added to every count; special tokens, which
+    are never masked, have a count of 1. "uniform": all tokens alike, so that with a_h = 1 the soft
+    loss is label smoothing, up to a constant and the scale 1 + a_s, with ``e = a_s / (1 + a_s)``
+    spread over all tokens (Szegedy et al. 2016, section 7). Hidden states are 1 everywhere.
     """
 
-    def __init__(self, counts: np.ndarray) -> None:  # [V]
+    def __init__(self, name: str, tokens: np.ndarray, vocabulary: Vocabulary) -> None:
         super().__init__()
+        counts = np.ones(vocabulary.size)
+        if name == "unigram":
+            counts += np.bincount(tokens, minlength=vocabulary.size)
+            counts[list(vocabulary.special)] = 1
         logits = np.log(counts / counts.sum())
         self.output = nn.Linear(1, len(counts), bias=False)
         self.output.weight = nn.Parameter(torch.tensor(logits, dtype=torch.float32)[:, None])
-        self.config = SimpleNamespace(
-            model_type="context-free", hidden_size=1, num_hidden_layers=0, vocab_size=len(counts)
-        )
+        self.config = SimpleNamespace(hidden_size=1, num_hidden_layers=0, vocab_size=len(counts))
         self.eval().requires_grad_(False)
 
-    def encoder(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> SimpleNamespace:
+    def base_model(self, input_ids: Tensor, attention_mask: Tensor | None) -> SimpleNamespace:
         """Hidden states of 1, `[B, L, 1]`."""
         ones = torch.ones(*input_ids.shape, 1, device=input_ids.device)
         return SimpleNamespace(last_hidden_state=ones)
 
-    def parts(self) -> Parts:
-        """As `dwt.training.families.Family.parts` gives them for a model."""
-        return Parts(self.encoder, lambda hidden: hidden, self.output)
-
-
-class UnigramTeacher(_ContextFreeTeacher):
-    """Predicts the token frequencies of the training text, one added to every count.
-
-    Parameters
-    ----------
-    tokens : array of int, [T]
-        The training text.
-    vocabulary : Vocabulary
-        Special tokens, which are never masked, have a count of 1.
-    """
-
-    def __init__(self, tokens: np.ndarray, vocabulary: Vocabulary) -> None:
-        counts = np.ones(vocabulary.size) + np.bincount(tokens, minlength=vocabulary.size)
-        counts[list(vocabulary.special)] = 1
-        super().__init__(counts)
-
-
-class UniformTeacher(_ContextFreeTeacher):
-    """Predicts all tokens with the same probability.
-
-    Its soft loss is label smoothing: with a_h = 1 it is, up to a constant and the scale 1 + a_s,
-    the cross-entropy with ``(1 - e)`` on the true token and ``e = a_s / (1 + a_s)`` spread over
-    all (Szegedy et al. 2016, section 7).
-    """
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        super().__init__(np.ones(vocabulary.size))
+    def get_output_embeddings(self) -> nn.Linear:
+        """The output layer."""
+        return self.output
 
 
 def teacher_directory(run: Run) -> Path:
-    """Folder of the finished model that teaches a run.
-
-    Raises
-    ------
-    TeacherError
-        If it is not there, with the command that trains it.
-    """
+    """Folder of the finished model that teaches a run; TeacherError if it is not there."""
     directory = run.teacher_directory
-    if directory is None:
-        raise TeacherError(f"arms.{run.arm}: its teacher, {run.teacher!r}, is not a trained model")
-    if not (directory / "model.safetensors").is_file():
+    if directory is None or not (directory / "model.safetensors").is_file():
         raise TeacherError(
             f"arms.{run.arm}.teacher: '{run.teacher}' of seed {run.seed} is not trained yet; "
             f"train it: `papermill notebooks/02-pretrain.ipynb out.ipynb -r arm {run.teacher} "
@@ -112,24 +77,10 @@ def teacher_digest(run: Run) -> str | None:
     return file_digest(teacher_directory(run) / "model.safetensors")
 
 
-def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | _ContextFreeTeacher:
-    """The teacher of a run, in evaluation mode and without gradients.
-
-    Parameters
-    ----------
-    run : Run
-    corpus : Corpus
-        Of the run; a unigram teacher takes its frequencies from the training text.
-
-    Raises
-    ------
-    TeacherError
-        If it is not trained yet, or its vocabulary is not that of the run's corpus.
-    """
-    if run.teacher == "unigram":
-        return UnigramTeacher(corpus.tokens("train"), corpus.vocabulary)
-    if run.teacher == "uniform":
-        return UniformTeacher(corpus.vocabulary)
+def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | ContextFreeTeacher:
+    """The teacher of a run, without gradients; TeacherError if it is missing or does not fit."""
+    if run.teacher in CONTEXT_FREE:
+        return ContextFreeTeacher(run.teacher, corpus.tokens("train"), corpus.vocabulary)
     directory = teacher_directory(run)
     theirs, ours = (
         json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -146,27 +97,14 @@ def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | _ContextFreeTeac
 
 
 def write_teachers(params: Params, grid: str) -> None:
-    """Write build/<scale>/teachers/<grid>/<arm>-<seed>.json: a student run's teacher, and a digest.
-
-    Parameters
-    ----------
-    params : Params
-    grid : {"study", "extended"}
-
-    Raises
-    ------
-    TeacherError
-        If a teacher is not trained yet.
-    """
+    """Write teacher and digest of each student run of a grid; TeacherError for an untrained one."""
     folder = params.path("build", "teachers", grid)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for arm, seed in params.runs_of(grid):
-        if arm in params.all_models:
-            continue
-        run = resolve(arm, seed, params)
-        text = json.dumps({"teacher": run.teacher, "weights": teacher_digest(run)}) + "\n"
-        (folder / f"{arm}-{seed}.json").write_text(text, encoding="utf-8")
+    for run in (resolve(arm, seed, params) for arm, seed in params.runs_of(grid)):
+        if run.teacher is not None:
+            text = json.dumps({"teacher": run.teacher, "weights": teacher_digest(run)}) + "\n"
+            (folder / f"{run.arm}-{run.seed}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""Pre-training of one model, with or without a teacher.
-
-An interrupted run resumes from its last checkpoint and ends with the same bytes as one that was
-never interrupted.
-"""
+"""Pre-training of one model; an interrupted run resumes and ends with the same bytes."""
 
 import math
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -25,6 +22,8 @@ from dwt.training.step import DeviceBatch, Distiller, batch_to_device
 from dwt.training.teacher_states import TeacherStates
 from dwt.training.teachers import load_teacher, teacher_digest
 from dwt.training.validation import masked_lm_loss
+
+RESUMED = ("step", "teacher_flops", "rows", "timing")  # of a run, with its model and optimizer
 
 
 class TrainingError(RuntimeError):
@@ -51,17 +50,36 @@ def pretrain(
     CorpusError, TeacherError
         Before training: no corpus or teacher, another vocabulary, too little text.
     TrainingError
-        If the loss or the gradient norm is not finite.
+        Before training: no such device, or `directory` cannot be written. Later: the loss or the
+        gradient norm is not finite.
+    TypeError
+        If `run` is not a `Run`.
     """
+    if not isinstance(run, Run):
+        raise TypeError(f"expected a Run, found {run!r}; pass `resolve({run!r}, seed)`")
+    if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(f"device {device!r}: this PyTorch finds no CUDA device; choose 'cpu'")
     directory = Path(directory or run.directory)
     set_threads(run.train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(run, torch.device(device))
     if record := load_finished_run(directory, trainer.digest):
         return record
+    _check_writable(directory)
     trainer.resume()
     trainer.train()
     return trainer.finish(directory)
+
+
+def _check_writable(directory: Path) -> None:
+    """TrainingError if a run could not be written to a folder when it is finished."""
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise NotADirectoryError("it is a file")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=directory.parent).close()
+    except OSError as error:
+        raise TrainingError(f"the run cannot be written to {directory} ({error})") from error
 
 
 class _Trainer:
@@ -73,7 +91,7 @@ class _Trainer:
         self.tokens = {split: self.corpus.tokens(split) for split in SPLITS}
         student = build_model(
             run.model, layers=run.layers, vocabulary=self.corpus.vocabulary,
-            max_length=train["length"], pad=self.corpus.pad_id, seed=run.seed,
+            max_length=train["length"], seed=run.seed,
         )  # fmt: skip
         teacher: Any = load_teacher(run, self.corpus) if run.teacher else None
         self.copied = remap(teacher, student, depth=run.remap) if run.remap else None
@@ -95,16 +113,14 @@ class _Trainer:
             return
         self.distiller.student.load_state_dict(state["model"])
         self.distiller.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.teacher_flops = state["step"], state["teacher_flops"]
-        self.rows, self.timing = state["rows"], state["timing"]
+        for name in RESUMED:
+            setattr(self, name, state[name])
 
     def _checkpoint(self):
         """Save everything that the next step depends on."""
-        model, optimizer = self.distiller.student, self.distiller.optimizer
-        state = dict(
-            model=model.state_dict(), optimizer=optimizer.state_dict(), step=self.step,
-            teacher_flops=self.teacher_flops, rows=self.rows, timing=self.timing,
-        )  # fmt: skip
+        state = {name: getattr(self, name) for name in RESUMED}
+        state["model"] = self.distiller.student.state_dict()
+        state["optimizer"] = self.distiller.optimizer.state_dict()
         save_state(self.state, state)
 
     def _compile(self):
@@ -212,15 +228,12 @@ class _Trainer:
     def _check_finite(self):
         """Raise on a NaN or infinity; at rows and checkpoints only, to avoid GPU syncs."""
         step, lr, values = self.latest
-        for name, value in values.items():
-            if math.isfinite(value.item()):
-                continue
+        if wrong := [f"{k} is {v.item()}" for k, v in values.items() if not v.isfinite()]:
             state = self.state / "state.pt"
             good = f"the last checkpoint is {state}" if state.is_file() else "no checkpoint yet"
             raise TrainingError(
-                f"{self.run.arm}, seed {self.run.seed}: the {name} is {value.item()} by step "
-                f"{step}, learning rate {lr:.3g}; {good}. Lower train.learning_rate or "
-                "train.clip (params.yaml)"
+                f"{self.run.arm}, seed {self.run.seed}: the {wrong[0]} by step {step}, learning "
+                f"rate {lr:.3g}; {good}. Lower train.learning_rate or train.clip (params.yaml)"
             )
 
     def _loss_on(self, split: str, sequences: int, model: Any = None) -> float:
@@ -240,7 +253,7 @@ class _Trainer:
             "out_of_domain_loss": self._loss_on("out-of-domain", train["final_sequences"]),
             "remapped": self.copied, "seconds": self.timing[-1]["seconds"],
             "compiled": sorted(self.distiller.compiled),
-            "teacher_cache": cache and cache.report()._asdict(),
+            "teacher_cache": cache and cache.report(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }  # fmt: skip
         return save_run(

@@ -21,20 +21,9 @@ def masked_lm_loss(
     model: nn.Module, tokens: np.ndarray, vocabulary: Vocabulary, *, sequences: int,
     train: Mapping[str, Any], device: torch.device | str = "cpu",
 ) -> float:  # fmt: skip
-    """Mean hard loss on a fixed sample with fixed masks, nats per masked token.
+    """Mean hard loss on `sequences` of a stream [T], with fixed masks, nats per masked token.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Its mode, training or evaluation, is restored.
-    tokens : array of int, [T]
-    vocabulary : Vocabulary
-    sequences : int
-        Number to read; all of them when the stream holds fewer.
-    train : mapping
-        The `train` section: batch, length, mask_rate, precision.
-    device : torch.device or str
-        Of the model.
+    All are read where it holds fewer. The model keeps its mode, training or evaluation.
     """
     was_training = model.training
     model.eval()

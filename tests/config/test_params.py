@@ -39,17 +39,21 @@ def test_params_are_found_from_a_folder_below(monkeypatch):
 
 BAD = {
     "unknown scale": (["scale"], "huge", r"scale: 'huge'.*smoke, laptop"),
+    "nearly a scale": (["scale"], "labtop", r"scale: 'labtop' .*; did you mean 'laptop'\?$"),
     "unknown family": (
         ["scales", "laptop", "model", "family"], "gpt",
-        r"model\.family.*'modernbert', 'distilbert'"),
+        r"model\.family: choose one of modernbert, distilbert, bert \(found 'gpt'\)"),
     "unknown teacher": (
         ["arms", "strong", "teacher"], "weka",
         r"arms\.strong\.teacher: 'weka' is not a model; choose one of scratch, weak-teacher"),
+    "nearly a teacher": (
+        ["arms", "strong", "teacher"], "weak-teachr", r"; did you mean 'weak-teacher'\?$"),
     "unknown shape": (
         ["arms", "4-to-1", "soft_weight", "shape"], "cubic",
-        r"soft_weight\.shape.*'linear', 'cosine'"),
+        r"soft_weight\.shape: choose one of linear, cosine.*found 'cubic'"),
     "unknown arm key": (
-        ["arms", "strong", "softweight"], 4, r"softweight: unknown key; allowed: teacher"),
+        ["arms", "strong", "softweight"], 4,
+        r"softweight: unknown key; allowed: teacher.*; did you mean 'soft_weight'\?"),
     "unknown schedule key": (
         ["arms", "4-to-1", "soft_weight", "frm"], 4,
         r"frm: unknown key; allowed: from, to, shape, until"),
@@ -65,7 +69,7 @@ BAD = {
     "negative weight": (["arms", "strong", "soft_weight"], -1, r"arms\.strong\.soft_weight.*-1"),
     "negative scheduled weight": (
         ["arms", "4-to-1", "soft_weight", "to"], -1, r"arms\.4-to-1\.soft_weight\.to.*-1"),
-    "zero temperature": (["defaults", "temperature"], 0, r"defaults\.temperature.*greater than 0"),
+    "zero temperature": (["defaults", "temperature"], 0, r"defaults\.temperature: must be above 0"),
     "exponential to zero": (
         ["arms", "4-to-1", "soft_weight"], {"from": 4, "to": 0, "shape": "exponential"},
         r"arms\.4-to-1\.soft_weight.*above 0"),
@@ -76,11 +80,57 @@ BAD = {
         ["models", "scratch", "layers"], 3,
         r"arms\.remapped\.remap: the student \(3 layers.*at most 3"),
     "steps in words": (["scales", "laptop", "train", "steps"], "many", r"train\.steps.*'many'"),
-    "seed twice": (["seeds"], [0, 0], "names a seed twice"),
-    "no seed": (["seeds"], [], "seeds"),
+    "seed twice": (["seeds"], [0, 0], "seeds: names 0 twice"),
+    "further seed twice": (["extended", "seeds"], [7, 7], r"extended\.seeds: names 7 twice"),
+    "no seed": (["seeds"], [], "seeds: must hold at least 1"),
+    "a seed that is true": (["seeds"], [True], r"seeds\.0: must be a whole number \(found True\)"),
+    "a seed in words": (["seeds"], ["1"], r"seeds\.0: must be a whole number \(found '1'\)"),
+    "a negative seed": (["seeds"], [0, -1], r"seeds\.1: must be at least 0 \(found -1\)"),
+    "too large a seed": (
+        ["extended", "seeds"], [2**32], r"extended\.seeds\.0: must be below 4294967296 \(found"),
+    "steps with a fraction": (
+        ["scales", "laptop", "train", "steps"], 1.5, r"steps: must be a whole number \(found 1\.5"),
+    "a rate in words": (
+        ["scales", "laptop", "train", "learning_rate"], "fast",
+        r"learning_rate: must be a number \(found 'fast'\)"),
+    "a share of all": (
+        ["scales", "laptop", "corpus", "heldout"], 1, r"heldout: must be below 1 \(found 1"),
+    "no teacher": (["arms", "strong"], {}, r"arms\.strong\.teacher: is missing"),
+    "an arm that YAML reads as true": (
+        ["arms", True], {"teacher": "weak-teacher"}, r"arms: must be text; .*yes.* \(found True\)"),
+    "a key that YAML reads as true": ([True], 1, r": must be text; .* in quotes \(found True\)"),
+    "a root": (["root"], "/", "root: unknown key; allowed: scale, seeds, .*, extended$"),
+    "a scale twice": (["compare"], ["laptop", "laptop"], "compare: names 'laptop' twice"),
+    "an analysis that names an arm twice": (
+        ["analyses", "gap"], ["scratch", "scratch"], r"analyses\.gap: names 'scratch' twice"),
+    "no analyses": (
+        ["analyses"], {}, r"analyses\.teacher-quality: is missing; (.|\n)*\.loss-weight: is missing"
+        r"(.|\n)*\.parameter-remapping: is missing; give four arms"),
+    "a reference alone": (
+        ["analyses", "teacher-quality"], ["scratch"],
+        r"teacher-quality: found scratch; give a reference and at least one arm"),
+    "no arm beside the base": (
+        ["analyses", "loss-weight"], ["scratch", "normal"],
+        r"loss-weight: found scratch, normal; give a reference, a base and"),
+    "three corners": (
+        ["analyses", "parameter-remapping"], ["scratch", "normal", "remapped"],
+        r"parameter-remapping: found .*; give four arms"),
+    "a corner twice": (
+        ["analyses", "parameter-remapping"], ["scratch", "normal", "remapped", "strong"],
+        r"parameter-remapping: found .*; give four arms"),
+    "a factor of the extended grid": (
+        ["analyses", "loss-weight"], ["scratch", "normal", "4-to-0"],
+        r"loss-weight: '4-to-0' is in the extended grid, and factors compare runs of the study"),
+    "the same arm under two names": (
+        ["arms", "again"], {"teacher": "weak-teacher", "temperature": 1},
+        r"arms\.again: has the settings of 'normal'"),
+    "an arm against itself": (
+        ["claims", "weak-helps", "against"], "normal",
+        r"claims\.weak-helps\.against: 'normal' is also its arm"),
     "arm named as a model": (["arms", "scratch"], {"teacher": "weak-teacher"}, r"arms\.scratch"),
     "unknown arm in an analysis": (
-        ["analyses", "loss-weight"], ["scratch", "strnog"], r"analyses\.loss-weight: 'strnog'"),
+        ["analyses", "loss-weight"], ["scratch", "strnog"],
+        r"loss-weight: 'strnog' is not an arm; .*; did you mean 'strong'\?"),
     "unknown arm in a claim": (
         ["claims", "weak-helps", "arm"], "nromal", r"claims\.weak-helps\.arm"),
     "no threads": (
@@ -89,10 +139,11 @@ BAD = {
         ["scales", "laptop", "train", "threads"], "many", r"train\.threads: 'many' .*'auto'"),
     "compile in other words": (
         ["scales", "laptop", "train", "compile"], "yes please",
-        r"train\.compile.*'auto', 'on' or 'off'"),
+        r"train\.compile: choose one of auto, on, off \(found 'yes please'\)"),
     "a cache of students": (["cache", "students"], "auto", r"students: unknown key; .*teacher"),
-    "a cache that is on": (["cache", "teacher"], True, r"cache\.teacher.*'auto' or 'off'.*'on'"),
-    "a cache without room": (["cache", "limit_gb"], 0, r"cache\.limit_gb.*greater than 0"),
+    "a cache that is on": (
+        ["cache", "teacher"], True, r"cache\.teacher: choose one of auto, off.*'on'"),
+    "a cache without room": (["cache", "limit_gb"], 0, r"cache\.limit_gb: must be above 0"),
     "an arm that is no folder": (
         ["arms", "Strong_2"], {"teacher": "weak-teacher"},
         r"arms\.Strong_2: 'Strong_2' .*lower-case letters, digits"),
@@ -101,10 +152,11 @@ BAD = {
     "an arm named as a baseline": (
         ["arms", "majority"], {"teacher": "weak-teacher"}, r"arms\.majority: .*baseline, random"),
     "a model named as a baseline": (["models", "random"], {"layers": 1}, r"models\.random: "),
-    "an arm that is a number": (["arms", 4], {"teacher": "weak-teacher"}, r"arms\.4: .*string"),
+    "an arm that is a number": (
+        ["arms", 4], {"teacher": "weak-teacher"}, r"arms: must be text; .* in quotes \(found 4"),
     "an unknown task": (
         ["scales", "laptop", "evaluate", "tasks"], ["colla"],
-        r"evaluate\.tasks\.0: 'colla' is not a task; choose from .*cola, sst2"),
+        r"evaluate\.tasks\.0: choose one of .*cola, sst2.*; did you mean 'cola'\? \(found 'col"),
     "a task twice": (["scales", "laptop", "evaluate", "tasks"], ["rte", "rte"], "tasks: .*twice"),
     "no learning rate": (
         ["scales", "laptop", "evaluate", "learning_rate"], [], r"evaluate\.learning_rate"),
@@ -169,7 +221,18 @@ def test_bad_params_are_refused_with_file_key_and_what_is_allowed(case, edited):
     with pytest.raises(ParamsError, match=message) as refused:
         load_params(edited(keys, value))
     assert str(refused.value).startswith("params.yaml: ")
-    assert not re.search(r"instance of|dictionary|tuple|NoneType|self\.", str(refused.value))
+    python = r"instance of|dictionary|tuple|NoneType|self\.|Input should|valid (string|integer)"
+    assert not re.search(python, str(refused.value))
+
+
+def test_an_analysis_needs_a_notebook_where_there_are_notebooks(edited):
+    file = edited(["analyses", "gapp"], ["scratch"])
+    load_params(file)
+    (file.parent / "notebooks").mkdir()
+    for number, name in enumerate(load_params(ROOT / "params.yaml").analyses, 10):
+        (file.parent / "notebooks" / f"{number}-{name}.ipynb").touch()
+    with pytest.raises(ParamsError, match=r"^params.yaml: analyses\.gapp: .*'gap'\?$"):
+        load_params(file)
 
 
 def test_every_fault_is_named_at_once(edited):
@@ -236,7 +299,8 @@ def test_a_schedule_reaches_the_run_under_the_names_of_the_file():
 
 
 @pytest.mark.parametrize(
-    ("arm", "seed"), [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True)]
+    ("arm", "seed"),
+    [("strnog", 0), ("strong", -1), ("strong", "1"), ("strong", True), ("strong", 2**32)],
 )
 def test_an_unknown_arm_or_a_bad_seed_is_refused(arm, seed):
     with pytest.raises(ParamsError, match="choose one of scratch|whole number"):

@@ -49,7 +49,7 @@ def test_streams_are_read_only_16_bit_ids_without_cls_mask_or_padding(settings, 
         assert not ids.flags.writeable
         assert ids[-1] == corpus.vocabulary.sep and ids.max() < corpus.vocabulary.size
         assert not np.isin(
-            ids, [corpus.vocabulary.cls, corpus.vocabulary.mask, corpus.pad_id]
+            ids, [corpus.vocabulary.cls, corpus.vocabulary.mask, corpus.vocabulary.special[0]]
         ).any()
 
 
@@ -174,12 +174,12 @@ def test_an_interrupted_build_leaves_the_old_corpus_whole(settings, tmp_path, mo
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("source", "web", "'docstrings', 'files', 'hub'"),
-        ("files", [], "corpus.files: List should have at least 1 item"),
-        ("out_of_domain", None, "corpus.out_of_domain: Field required"),
+        ("source", "web", "choose one of docstrings, files, hub"),
+        ("files", [], "corpus.files: must hold at least 1 (found [])"),
+        ("out_of_domain", None, "corpus.out_of_domain: is missing"),
         ("packages", ["numpy"], "corpus: packages does not go with files; allowed: column"),
-        ("heldout", 1.5, "corpus.heldout: Input should be less than 1 (found 1.5)"),
-        ("heldout", "much", "corpus.heldout: Input should be a valid number"),
+        ("heldout", 1.5, "corpus.heldout: must be below 1 (found 1.5)"),
+        ("heldout", "much", "corpus.heldout: must be a number"),
         ("limit_mb", -1, "corpus.limit_mb"),
         ("vocabulary", {"size": 99, "file": "x"}, "corpus.vocabulary: give size (and alphabet)"),
         ("vocabulary", {"alphabet": 30}, "corpus.vocabulary: give size (and alphabet)"),

@@ -153,16 +153,16 @@ def test_out_of_domain_text_may_be_of_another_kind(settings, tmp_path, source, k
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ({"files": ["text.txt"], "weight": 0}, "parts.1.weight: Input should be greater than 0"),
+        ({"files": ["text.txt"], "weight": 0}, "parts.1.weight: must be above 0"),
         (
             {"files": ["text.txt"], "weight": "much"},
-            "parts.1.weight: Input should be a valid number",
+            "parts.1.weight: must be a number",
         ),
         (
             {"files": ["text.txt"], "wieght": 1},
             "parts.1.wieght: unknown key; allowed: files, path, split",
         ),
-        ({"files": ["text.txt"], "join": 0}, "parts.1.join: Input should be greater than 0"),
+        ({"files": ["text.txt"], "join": 0}, "parts.1.join: must be above 0"),
         ({"files": ["blank.txt"]}, "parts.1.files: "),
         ({"path": "none", "split": "train"}, "parts.1.path: 'none' is empty: it holds no text"),
         ({"path": "books"}, "parts.1: split is missing"),
@@ -189,7 +189,7 @@ def test_a_part_that_cannot_be_read_is_refused_by_key(settings, tmp_path, part, 
 def test_params_refuse_a_part_by_key_and_say_what_is_allowed(settings, tmp_path):
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     for change, words in {
-        "weight": "scales.smoke.corpus.parts.0.weight: Input should be greater than 0",
+        "weight": "scales.smoke.corpus.parts.0.weight: must be above 0",
         "wieght": "scales.smoke.corpus.parts.0.wieght: unknown key; allowed: files, path, split",
         "path": "scales.smoke.corpus.parts.0: path does not go with files",
     }.items():

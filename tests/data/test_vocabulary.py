@@ -21,7 +21,7 @@ def test_transformers_loads_the_tokenizer_with_bert_special_tokens(settings, tmp
     assert len(tokenizer) == corpus.vocabulary.size <= 150
     assert tuple(tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS))) == corpus.vocabulary.special
     assert tokenizer.mask_token_id == corpus.vocabulary.mask
-    assert tokenizer.pad_token_id == corpus.pad_id
+    assert tokenizer.pad_token_id == corpus.vocabulary.special[0]
     pair = tokenizer("The cat", "the DOG")
     assert tokenizer.decode(pair["input_ids"]) == "[CLS] the cat [SEP] the dog [SEP]"
     assert set(pair) == {"input_ids", "attention_mask"}

@@ -89,7 +89,7 @@ for out in map(pathlib.Path, sys.argv[1:]):
 def finished_graph(tmp_path_factory):
     """The pipeline after a run in which every stage only notes that it ran and writes its outs.
 
-    Three arms, two seeds, and the scales `one` and `two`, alike but for their names.
+    Five arms, two seeds, and the scales `one` and `two`, alike but for their names.
     """
     root = project_copy(tmp_path_factory.mktemp("graph"))
     (root / "dvc.lock").unlink()
@@ -102,8 +102,10 @@ def finished_graph(tmp_path_factory):
     params["scales"] = dict.fromkeys(["one", "two"], PARAMS["scales"]["smoke"])
     params |= {"compare": ["one", "two"], "claims": {}, "extended": {}}
     params["models"] = {name: PARAMS["models"][name] for name in ("scratch", "weak-teacher")}
-    params["arms"] = {"normal": PARAMS["arms"]["normal"]}
-    params["analyses"] = {"teacher-quality": ["scratch", "normal"]}
+    corners = ["scratch", "normal", "remapped", "remapped-no-kd"]
+    params["arms"] = {name: PARAMS["arms"][name] for name in corners[1:]}
+    params["analyses"] = {"teacher-quality": corners[:2], "loss-weight": corners[:3]}
+    params["analyses"]["parameter-remapping"] = corners
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     for command in ("add -A", "-c user.name=x -c user.email=x@y commit -qm start"):
         subprocess.run(["git", *command.split()], cwd=root, check=True)
@@ -153,8 +155,9 @@ def test_one_more_seed_trains_that_seed_only(graph):
     change_params(graph, seeds=[0, 1, 7])
     dvc("repro", cwd=graph)
     again = trained(ran(graph)[len(before) :])
-    names = ("standalone/scratch", "standalone/weak-teacher", "student/normal")
-    assert sorted(again) == [f"runs/one/study/{name}/7" for name in names]
+    names = ["standalone/scratch", "standalone/weak-teacher"]
+    names += ["student/normal", "student/remapped", "student/remapped-no-kd"]
+    assert {*again} == {f"runs/one/study/{name}/7" for name in names} and len(again) == 5
 
 
 def test_one_seed_less_trains_nothing(graph):

@@ -2,9 +2,13 @@ from typing import get_args
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedTokenizerFast
 
 from dwt.config.scale import Shape
+from dwt.data.vocabulary import SPECIAL_TOKENS, Vocabulary
 from dwt.training.families import FAMILIES
 from dwt.training.models import (
     build_model,
@@ -92,6 +96,21 @@ def test_flops_equal_torchs_own_count_forward_and_thrice_with_the_backward_pass(
     with FlopCounterMode(display=False) as counter:
         logits_at(model, ids, positions).sum().backward()
     assert 3 * counted <= counter.get_total_flops() <= 3 * counted + slack
+
+
+def test_a_tokenizer_is_as_good_as_its_vocabulary(tokenizer):
+    ids = tuple(tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS))
+    own = Vocabulary(len(tokenizer), ids[2], ids[3], ids[4], ids)
+    first, second = (make("modernbert", given) for given in (tokenizer, own))
+    assert first.config.to_dict() == second.config.to_dict()
+    assert first.config.pad_token_id == tokenizer.pad_token_id
+    assert first.config.vocab_size == len(tokenizer)
+
+
+def test_a_tokenizer_without_bert_s_special_tokens_is_refused():
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"[UNK]": 0, "a": 1})))
+    with pytest.raises(ValueError, match=r"lacks \[PAD\], \[CLS\], \[SEP\], \[MASK\]; it must"):
+        make("bert", bare)
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones(vocabulary):

@@ -29,6 +29,14 @@ def test_a_wrong_shape_or_progress_is_refused():
         weight_at(1.0, 1.5)
 
 
+@pytest.mark.parametrize("key", ["from", "to"])
+def test_a_schedule_without_an_end_is_refused_by_name(key):
+    spec = {"from": 4.0, "to": 1.0}
+    del spec[key]
+    with pytest.raises(ValueError, match=f"'{key}' is missing"):
+        weight_at(spec, 0.5)
+
+
 def test_an_adaptive_weight_follows_the_gap_and_not_the_clock():
     spec = {"from": 4.0, "to": 1.0, "shape": "adaptive"}
     assert [weight_at(spec, p, 0.5) for p in (0.0, 0.9)] == [2.5, 2.5]

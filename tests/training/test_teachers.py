@@ -11,7 +11,7 @@ from dwt.config.schema import CONTEXT_FREE
 from dwt.data.corpus import load_corpus
 from dwt.training.loss import dwt_loss, linear_dwt_loss
 from dwt.training.models import forward_flops, hidden_at, logits_at, output_layer
-from dwt.training.teachers import TeacherError, UniformTeacher, UnigramTeacher, load_teacher
+from dwt.training.teachers import ContextFreeTeacher, TeacherError, load_teacher
 from dwt.training.train import pretrain
 
 IDS = torch.randint(5, 100, (3, 8), generator=torch.Generator().manual_seed(0))
@@ -19,7 +19,7 @@ POSITIONS = torch.tensor([[1, 4], [2, 3], [0, 7]])
 
 
 def test_a_unigram_teacher_predicts_token_frequencies_at_every_position(stream, vocabulary):
-    teacher = UnigramTeacher(stream, vocabulary)
+    teacher = ContextFreeTeacher("unigram", stream, vocabulary)
     predicted = logits_at(teacher, IDS, POSITIONS).softmax(-1)  # [6, 100]
     ordinary = np.setdiff1d(np.arange(100), vocabulary.special)
     counts = np.array([(stream == token).sum() for token in ordinary]) + 1
@@ -29,14 +29,16 @@ def test_a_unigram_teacher_predicts_token_frequencies_at_every_position(stream, 
 
 
 def test_a_uniform_teacher_predicts_all_tokens_alike(stream, vocabulary):
-    predicted = logits_at(UniformTeacher(vocabulary), IDS, POSITIONS).softmax(-1)
+    predicted = logits_at(
+        ContextFreeTeacher("uniform", stream, vocabulary), IDS, POSITIONS
+    ).softmax(-1)
     torch.testing.assert_close(predicted, torch.full((6, 100), 0.01))
 
 
 @pytest.mark.parametrize("soft_weight", [0.111, 1.0])
 def test_the_soft_loss_of_a_uniform_teacher_is_label_smoothing(stream, vocabulary, soft_weight):
     """Compared with torch's own, in the gradient, where the two do not differ by a constant."""
-    teacher = UniformTeacher(vocabulary)
+    teacher = ContextFreeTeacher("uniform", stream, vocabulary)
     logits = torch.randn(6, 100, dtype=torch.float64, requires_grad=True)
     targets = torch.arange(6)
     given = logits_at(teacher, IDS, POSITIONS).double()
@@ -48,7 +50,7 @@ def test_the_soft_loss_of_a_uniform_teacher_is_label_smoothing(stream, vocabular
 
 
 def test_the_fused_loss_reads_a_context_free_teacher_as_it_reads_a_model(stream, vocabulary):
-    teacher = UnigramTeacher(stream, vocabulary)
+    teacher = ContextFreeTeacher("unigram", stream, vocabulary)
     hidden, head = torch.randn(6, 16), torch.nn.Linear(16, 100)
     states, targets = hidden_at(teacher, IDS, POSITIONS), torch.arange(6)
     fused = linear_dwt_loss(hidden, head, states, output_layer(teacher), targets)
@@ -57,7 +59,7 @@ def test_the_fused_loss_reads_a_context_free_teacher_as_it_reads_a_model(stream,
 
 
 def test_a_context_free_teacher_has_no_gradient_and_costs_its_output_layer_only(stream, vocabulary):
-    teacher = UnigramTeacher(stream, vocabulary)
+    teacher = ContextFreeTeacher("unigram", stream, vocabulary)
     assert not any(p.requires_grad for p in teacher.parameters())
     assert forward_flops(teacher.config, batch=1, length=8, masked=2) == 2 * 2 * (1 + 100)
 

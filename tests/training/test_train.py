@@ -46,6 +46,29 @@ def test_a_finished_run_is_found_and_not_repeated(study, monkeypatch):
     assert bytes_of(run.directory) == before
 
 
+def test_what_is_not_a_run_is_refused_with_the_call_that_makes_one():
+    with pytest.raises(TypeError, match=r"pass `resolve\('strong', seed\)`"):
+        pretrain("strong")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_built(study, monkeypatch):
+    monkeypatch.setattr(training, "_Trainer", pytest.fail)
+    with pytest.raises(TrainingError, match="device 'cuda': .* no CUDA device; choose 'cpu'"):
+        pretrain(resolve("normal", 0, study), device="cuda")
+
+
+@pytest.mark.parametrize("place", ["file", "file/run"])
+def test_a_folder_that_cannot_be_written_is_refused_before_training(
+    place, study, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(training._Trainer, "train", lambda trainer: pytest.fail("trained"))
+    with pytest.raises(TrainingError, match="cannot be written to .*file"):
+        pretrain(resolve("normal", 0, study), directory=tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_training_lowers_the_held_out_loss(study, tmp_path):
     run = changed(resolve("weak-teacher", 0, study), steps=60, evaluate_every=60, log_every=60)
     pretrain(run, directory=tmp_path / "run")
