@@ -39,11 +39,11 @@ def _should_it_teach(params):
     text = f"{finding}{f' ({bounds})' if bounds else ''}: its loss minus that of the new model "
     text += f"without it, after as many steps. `{arms[1]}` gains {_short(params, arms[1], arms[0])}"
     readings = gains_at_equal_flops(params)
-    at_equal = readings[(readings["arm"] == arms[1]) & (readings["reading"] == "forward")]
-    if at_equal.empty:
+    rows = readings[(readings["arm"] == arms[1]) & (readings["reading"] == "forward")]
+    if rows.empty:
         return f"{text} at equal steps."
     words = "is worth its compute", "is not worth its compute", "is not clearly worth its compute"
-    row = at_equal.iloc[0]
+    row = next(rows.itertuples())
     return f"{text} at equal steps; at equal FLOPs it {direction(row, words)} ({short(row)})."
 
 
@@ -60,9 +60,9 @@ def _how_strongly(params):
 def _for_how_long(params):
     tried = [arm for arm in SCHEDULES if _gain(params, arm, "normal") is not None]
     measured = gains(params, tried, against="normal")
-    best = measured.loc[measured["mean"].idxmax()]
+    best = max(measured.itertuples(), key=lambda row: row.mean)
     words = "Let the weight fall: ", "Keep the weight constant: ", "It is not clear: "
-    text = f"{direction(best, words)}`{best['arm']}`, the best schedule tried, gains {short(best)} "
+    text = f"{direction(best, words)}`{best.arm}`, the best schedule tried, gains {short(best)} "
     text += "over a constant weight of 1."
     if (longer := _gain(params, "normal-4x", "scratch-4x")) is not None:
         words = "helps", "hurts", "does not clearly help"
