@@ -110,7 +110,7 @@ def three_factors(params: Params, axes) -> None:
         arms, level = params.analyses[factor], params.verdict.level
         if not is_run(params, factor):
             axis.set_axis_off()
-            axis.text(0, 1, textwrap.fill(missing_runs(params, arms), 30), va="top")
+            axis.text(0, 1, textwrap.fill(f"Not run: {missing_runs(params, arms)}", 30), va="top")
         elif factor == "teacher-quality":
             gain_against_gap(gap_points(params, arms), axis, level=level)
         elif factor == "loss-weight":

@@ -36,8 +36,9 @@ def _should_it_teach(params):
     arms = params.analyses["teacher-quality"]
     points = gap_points(params, arms)
     finding, bounds = describe_gap(gap_line(points, level=params.verdict.level), points)
-    text = f"{finding}{f' ({bounds})' if bounds else ''}: its loss minus that of the new model "
-    text += f"without it, after as many steps. `{arms[1]}` gains {_short(params, arms[1], arms[0])}"
+    text = f"{finding}{f' ({bounds})' if bounds else ''}: the teacher's loss minus that of the new "
+    text += f"model without it, after as many steps. `{arms[1]}` gains "
+    text += short(_gain(params, arms[1], arms[0]))
     readings = gains_at_equal_flops(params)
     rows = readings[(readings["arm"] == arms[1]) & (readings["reading"] == "forward")]
     if rows.empty:
@@ -48,27 +49,23 @@ def _should_it_teach(params):
 
 
 def _how_strongly(params):
-    words = (
-        "A weight of 4 beats",
-        "With a weight of 1, not 4: the strong one ends behind",
-        ("A weight of 4 is not clearly different from"),
-    )
+    words = "With weight 4, not 1", "With weight 1, not 4", "It makes no clear difference"
     d = _gain(params, "strong", "normal")
-    return f"{direction(d, words)} an equal one{_tail(d)}."
+    return f"{direction(d, words)}: a weight of 4 gains {short(d)} over a weight of 1."
 
 
 def _for_how_long(params):
-    tried = [arm for arm in SCHEDULES if _gain(params, arm, "normal") is not None]
-    measured = gains(params, tried, against="normal")
-    best = max(measured.itertuples(), key=lambda row: row.mean)
-    words = "Let the weight fall: ", "Keep the weight constant: ", "It is not clear: "
-    text = f"{direction(best, words)}`{best.arm}`, the best schedule tried, gains {short(best)} "
-    text += "over a constant weight of 1."
+    measured = [*gains(params, [*SCHEDULES], against="normal").itertuples()]
+    best = max(measured, key=lambda row: row.mean)
+    words = "Let the weight fall", "Keep the weight constant", "It is not clear"
+    text = (
+        f"{direction(best, words)}: `{best.arm}`, the best of {len(measured)} schedules tried, "
+        f"gains {short(best)} over a constant weight of 1."
+    )
     if (longer := _gain(params, "normal-4x", "scratch-4x")) is not None:
         words = "helps", "hurts", "does not clearly help"
-        text += (
-            f" At four times the steps a constant weight {direction(longer, words)}{_tail(longer)}."
-        )
+        text += f" At four times the steps a constant weight {direction(longer, words)} "
+        text += f"({short(longer)})."
     return text
 
 
@@ -88,14 +85,6 @@ def _gain(params, arm, against):
     if not_run(params, [arm, against]):
         return None
     return gain(losses(table("runs", params)), arm, against, level=params.verdict.level)
-
-
-def _short(params, arm, against):
-    return short(_gain(params, arm, against))
-
-
-def _tail(d):
-    return f" (gain {short(d)})"
 
 
 def save_headlines(params: Params) -> str:

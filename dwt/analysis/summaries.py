@@ -10,7 +10,7 @@ from dwt.analysis.comparisons import crossings, gain, gains, poor_teachers
 from dwt.analysis.stats import paired, plain, short
 from dwt.analysis.tables import losses, missing_runs, not_run, table, token_losses
 from dwt.analysis.teacher_gap import gap_line, gap_points
-from dwt.analysis.wording import THAN, VERBS, direction
+from dwt.analysis.wording import THAN, VERBS, direction, listed
 from dwt.config.files import atomic_path
 from dwt.config.schema import Params
 
@@ -28,12 +28,14 @@ def describe(params: Params, analysis: str) -> str:
 
 
 def _answer(params, analysis):
-    missing = missing_runs(params, params.analyses[analysis])
+    arms = params.analyses[analysis]
     if is_run(params, analysis):
-        return f"{_ANSWERS[analysis](params)}{missing and f' {missing}'}"
-    missing = missing or "The losses by token are missing (tables/tokens.csv)."
-    command = "make study" if analysis in FACTORS else "make extended"
-    return f"Not run at scale {params.scale}. {missing} `{command}` runs them."
+        missing = missing_runs(params, arms)
+        note = f" Not trained yet with these settings: {missing}." if missing else ""
+        return f"{_ANSWERS[analysis](params)}{note}"
+    what = listed(not_run(params, arms)) or "the losses by token (tables/tokens.csv)"
+    command = "study" if analysis in FACTORS else "extended"
+    return f"Not run at scale {params.scale}: {what}. `make {command}` runs them."
 
 
 def is_run(params: Params, analysis: str) -> bool:

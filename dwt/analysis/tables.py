@@ -130,9 +130,10 @@ def fine_tuning(params: Params) -> pd.DataFrame:
 
 def token_losses(params: Params) -> pd.DataFrame:
     """What `dwt.analysis.token_gains` wrote of current runs; no rows where it has not run."""
-    file, current = tokens_file(params), table("runs", params)["arm"]
-    rows = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=TOKEN_COLUMNS)
-    return rows[rows["arm"].isin(current)]
+    if not (file := tokens_file(params)).is_file():
+        return pd.DataFrame(columns=TOKEN_COLUMNS)
+    rows = pd.read_csv(file)
+    return rows[rows["arm"].isin(table("runs", params)["arm"])]
 
 
 def tokens_file(params: Params) -> Path:
@@ -147,14 +148,19 @@ def not_run(params: Params, names: list[str]) -> list[str]:
 
 
 def missing_runs(params: Params, names: list[str]) -> str:
-    """What of some models and arms has no finished run with these settings, as text, or ""."""
+    """Those of some models and arms that lack runs with these settings, with the seeds, as text.
+
+    Further seeds of the extended grid count where that grid was run at this scale.
+    """
     runs, kept = table("runs", params), []
-    declared = [run for grid in ("study", "extended") for run in params.runs_of(grid)]
+    extended = _file("runs", params, "extended").is_file()
     for name in names:
         there = {*runs.loc[runs["arm"] == name, "seed"]}
-        if seeds := [seed for arm, seed in declared if arm == name and seed not in there]:
-            kept.append(f"`{name}` (seeds {', '.join(map(str, sorted(seeds)))})")
-    return f"Not trained with these settings: {', '.join(kept)}." if kept else ""
+        grids = ("study", "extended") if extended or not there else ("study",)
+        declared = {run for grid in grids for run in params.runs_of(grid)}
+        if seeds := sorted(seed for arm, seed in declared if arm == name and seed not in there):
+            kept.append(f"`{name}` (seeds {', '.join(map(str, seeds))})")
+    return ", ".join(kept)
 
 
 def losses(runs: pd.DataFrame, measure: str = "heldout_loss") -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from conftest import ROOT, made_up_scores
 
-from dwt.analysis.tables import COLUMNS, save
+from dwt.analysis.tables import COLUMNS, save, settings_digest
 from dwt.config.params import load_params, resolve
 
 LAYERS_BEHIND = {4: 0.1, 2: 0.3, 1: 0.7}  # nats above the 6-layer model after as many steps
@@ -56,6 +56,7 @@ def write_tables(params, *, grids=("study", "extended"), **how):
                 soft_weight=json.dumps(run.soft_weight), temperature=run.temperature,
                 parameters=10, steps=steps, tokens=steps, student_flops=steps * own,
                 teacher_flops=steps * forward, heldout_loss=loss, out_of_domain_loss=loss + 1,
+                settings=settings_digest(params, name),
             ))  # fmt: skip
             at = np.arange(0, steps + 1, steps // 6)
             weight = np.where(at < 0.7 * steps, 1.0, 0.0) if teaches else 0.0

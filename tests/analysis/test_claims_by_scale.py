@@ -12,7 +12,7 @@ from scipy import stats
 from dwt.analysis import claims as scales
 from dwt.analysis import score_means as measures
 from dwt.analysis.comparisons import differences, losses
-from dwt.analysis.tables import save, table
+from dwt.analysis.tables import save, settings_digest, table
 from dwt.config.params import ParamsError, load_params
 
 PREFIXES = "", "extended-"
@@ -28,9 +28,11 @@ def params(tmp_path):
         tables = tmp_path / "results" / scale / "tables"
         shutil.copytree(ROOT / "results" / "laptop" / "tables", tables)
     params = load_params(tmp_path / "params.yaml")
-    for name in ("runs", "curves"):
-        for prefix in PREFIXES:
-            edit(params, f"{prefix}{name}", mirror)
+    at_smoke = params.model_copy(update={"scale": "smoke"})
+    for prefix in PREFIXES:
+        edit(params, f"{prefix}curves", mirror)
+        edit(params, f"{prefix}runs", lambda rows: mirror(rows).assign(
+            settings=[settings_digest(at_smoke, arm) for arm in rows["arm"]]))  # fmt: skip
     return params
 
 
@@ -76,11 +78,25 @@ def test_a_scale_that_was_not_run_is_left_out_and_said(params):
     assert missing == {"smoke": f"{file} is missing; run the study with `scale: smoke`"}
 
 
-def test_a_scale_that_lacks_a_declared_arm_is_left_out_by_the_arms_name(params):
-    edit(params, "curves", lambda rows: rows[rows["arm"] != "strong"])
+def test_a_scale_that_lacks_a_declared_arm_is_shown_without_its_claims(params):
+    edit(params, "runs", lambda rows: rows[rows["arm"] != "strong"])
+    for name in ("extended-runs", "extended-curves"):
+        edit(params, name, lambda rows: rows[rows["arm"] != "strong"])
+    studies, missing = scales.finished(params)
+    assert list(studies) == ["laptop", "smoke"] and not missing
+    measured = scales.claims_by_scale(studies)
+    strong = {
+        name for name, claim in params.claims.items() if "strong" in (claim.arm, claim.against)
+    }
+    shown = measured.groupby("scale")["claim"].agg(set)
+    assert shown["laptop"] - shown["smoke"] == strong
+
+
+def test_a_scale_with_other_settings_than_its_tables_is_left_out_by_its_reason(params):
+    edit(params, "runs", lambda rows: rows.assign(settings="of before"))
     studies, missing = scales.finished(params)
     assert list(studies) == ["laptop"]
-    assert "results/smoke/tables/curves.csv: no row for student 'strong'" in missing["smoke"]
+    assert "no run of 'scratch'" in missing["smoke"]
 
 
 def test_a_scale_that_ran_fewer_seeds_is_shown_with_those(params):

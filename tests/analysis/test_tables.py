@@ -26,7 +26,6 @@ def write_run(params, arm, seed, noise=0.001):
     run = resolve(arm, seed, params)
     run.directory.mkdir(parents=True, exist_ok=True)
     loss = LOSS[arm] + 0.1 * seed + noise * ((7 * seed + len(arm)) % 5)
-    settings = {name: getattr(run, name) for name in results.SETTINGS}
     step = np.arange(1, 11) * 10
     taught = run.teacher and run.soft_weight != 0
     history = pd.DataFrame({"step": step, "tokens": step * 64}).assign(
@@ -38,8 +37,8 @@ def write_run(params, arm, seed, noise=0.001):
     )  # fmt: skip
     history.to_csv(run.directory / "history.csv", index=False)
     content = dict(
-        kind=run.kind, arm=arm, seed=seed, **settings, parameters=10, tokens=6400,
-        steps=run.train["steps"], student_flops=60000, teacher_flops=10000 if taught else 0,
+        **run.settings(), parameters=10, tokens=6400, student_flops=60000,
+        teacher_flops=10000 if taught else 0, steps=run.train["steps"],
         heldout_loss=loss, out_of_domain_loss=loss + 1, seconds=12.3,
     )  # fmt: skip
     (run.directory / "run.json").write_text(json.dumps(content))
@@ -201,11 +200,66 @@ def test_dropped_arms_and_seeds_leave_every_table_though_their_files_stay(params
             assert "4-to-1" not in {*rows["arm"]} and {*rows["seed"].dropna()} == {0, 2}
 
 
-def test_an_added_seed_is_missed_by_name(params):
+def test_of_an_added_seed_and_arm_that_are_not_trained_yet_the_other_rows_stay(params):
     collect(params)
-    changed = change(params.root, lambda p: p["seeds"].append(7))
-    with pytest.raises(TablesError, match="runs.csv: no row for standalone 'scratch', seed 7"):
-        table("runs", changed)
+    before = table("runs", params)
+
+    def add(content):
+        content["seeds"].append(7)
+        content["arms"]["gentle"] = {"teacher": "weak-teacher", "soft_weight": 0.25}
+
+    changed = change(params.root, add)
+    assert results.missing_runs(changed, ["scratch", "gentle"]) == (
+        "`scratch` (seeds 7), `gentle` (seeds 0, 1, 2, 3, 4, 5, 7)"
+    )
+    for name in results.COLUMNS:
+        pd.testing.assert_frame_equal(table(name, changed), table(name, params))
+    pd.testing.assert_frame_equal(table("runs", changed), before)
+    with pytest.raises(TablesError, match="arm 'scratch', seed '7'"):
+        collect(changed)
+
+
+@pytest.mark.parametrize(
+    ("what", "gone"),
+    [
+        (lambda p: p["arms"]["strong"].update(soft_weight=2.0), {"strong"}),
+        (lambda p: p["defaults"].update(temperature=2.0), "students"),
+        (
+            lambda p: p["models"]["weak-teacher"].update(layers=3),
+            {"weak-teacher", "normal", "strong", "4-to-1", "remapped", "remapped-no-kd"},
+        ),
+    ],
+)
+def test_under_a_changed_setting_no_number_of_the_old_one_is_shown(params, what, gone):
+    collect(params)
+    changed = change(params.root, what)
+    gone = {*params.arms} if gone == "students" else gone
+    for name in results.COLUMNS:
+        assert {*table(name, params)["arm"]} - {*table(name, changed)["arm"]} == gone
+    assert all(f"`{arm}` (seeds 0, 1, 2" in results.missing_runs(changed, [arm]) for arm in gone)
+
+
+def test_under_another_text_or_learning_rate_nothing_old_is_shown(params):
+    collect(params)
+    for edit in (
+        lambda p: p["scales"]["laptop"]["train"].update(learning_rate=1e-3),
+        lambda p: p["scales"]["laptop"]["corpus"].update(heldout=0.2),
+    ):
+        with pytest.raises(TablesError, match="no run of 'scratch'.* with the settings"):
+            table("runs", change(params.root, edit))
+
+
+def test_rounding_of_another_processor_does_not_rewrite_a_table(params):
+    collect(params)
+    file = params.path("results", "tables", "runs.csv")
+    before, run = file.read_bytes(), resolve("strong", 1, params).directory / "run.json"
+    record = json.loads(run.read_text())
+    for change_of_loss, same in ((1e-5, True), (1e-2, False)):
+        run.write_text(
+            json.dumps(record | {"heldout_loss": record["heldout_loss"] + change_of_loss})
+        )
+        collect(params)
+        assert (file.read_bytes() == before) == same
 
 
 def test_tables_that_were_never_made_are_refused_with_their_command(params):
@@ -225,7 +279,9 @@ def test_a_schedule_is_kept_as_text_and_a_number_as_a_number_of_one_form(params)
 def extended_runs(params, arms=("same-size-teacher",)):
     """The study's table of runs, as that of the extended grid with other arms or seeds."""
     rows = pd.read_csv(params.path("results", "tables", "runs.csv"))
-    rows = pd.concat([rows[rows["arm"] == "normal"].assign(arm=arm) for arm in arms])
+    settings = {arm: results.settings_digest(params, arm) for arm in arms}
+    rows = pd.concat([rows[rows["arm"] == "normal"].assign(arm=arm, settings=settings[arm])
+                      for arm in arms])  # fmt: skip
     results.save(rows, params.path("results", "tables", "extended-runs.csv"))
 
 
