@@ -27,13 +27,13 @@ def claims(params: Params) -> pd.DataFrame:
     `verdict`, and the `analysis` that shows it.
     """
     runs, curves, rows = table("runs", params), table("curves", params), []
-    rivals = at_equal_flops(params, runs, "forward").dropna()
-    rivals = rivals.pivot(index="seed", columns="arm", values="difference")
+    baselines = at_equal_flops(params, runs, "forward").dropna()
+    baselines = baselines.pivot(index="seed", columns="arm", values="difference")
     for name, claim in params.claims.items():
         both = curves[curves["arm"].isin([claim.arm, claim.against])]
         step = runs.loc[runs["arm"] == claim.arm, "steps"].max()
         if claim.measure == "equal_flops_loss":
-            wide = rivals.assign(**{claim.against: 0.0})
+            wide = baselines.assign(**{claim.against: 0.0})
         elif claim.at < 1 and both["arm"].nunique() == 2:
             wide, step = losses_at(both, claim.at)
         else:
@@ -81,7 +81,7 @@ def claims_in_scores(params: Params) -> pd.DataFrame:
     scores, rows = table("scores", params), []
     rows_of = {score_means.GLUE_MEAN: score_means.glue_trials(scores),
                score_means.BLIMP: scores[scores["task"] == score_means.BLIMP]}  # fmt: skip
-    shown = score_means.headlines(scores).drop_duplicates(["task", "metric"])
+    shown = score_means.main_measures(scores).drop_duplicates(["task", "metric"])
     for task, metric in shown.loc[shown["task"].isin([*rows_of]), ["task", "metric"]].values:
         by_arm = dict(list(rows_of[task].groupby("arm")))
         for name, claim in params.claims.items():

@@ -51,7 +51,7 @@ def poor_teachers(params: Params) -> pd.DataFrame:
 
 
 def sizes(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
-    """Layers of each model trained alone that has scores, fewest first."""
+    """Number of layers of each scored stand-alone model, in ascending order."""
     scored = runs["arm"].isin(scores["arm"])
     alone = runs[scored & (runs["kind"] == "standalone")].drop_duplicates("arm")
     return alone.set_index("arm")["layers"].sort_values(kind="stable")
@@ -67,8 +67,8 @@ def differences(params: Params, analysis: str) -> pd.DataFrame:
     """Every measure of a factor: its arms against the first one, then against the second.
 
     Losses, every score (higher is better) and the GLUE mean, of the arms that have the measure. At
-    equal FLOPs the rival is the student without a teacher, trained for longer, whichever arms are
-    compared otherwise. Columns measure, against, arm, mean, low, high, n, detectable, p.
+    equal FLOPs the baseline is the student without a teacher, trained for longer, whichever arms
+    are compared otherwise. Columns measure, against, arm, mean, low, high, n, detectable, p.
     """
     runs, arms, level = table("runs", params), params.analyses[analysis], params.verdict.level
     wides = {

@@ -56,23 +56,25 @@ def _cached_share(params, runs, arm):
 def at_equal_flops(params: Params, runs: pd.DataFrame, reading: str) -> pd.DataFrame:
     """Each student against the same shape without a teacher, trained for as many FLOPs.
 
-    The rival's loss is interpolated between its budgets, each with a whole learning rate schedule,
-    linearly over log FLOPs; nan beyond the largest budget. Columns arm, seed, flops, loss, rival,
-    difference (loss - rival).
+    The baseline's loss is interpolated between its budgets, each with a complete learning rate
+    schedule, linearly over log FLOPs; nan beyond the largest budget. Columns arm, seed, flops,
+    loss, baseline, difference (loss - baseline).
     """
     budgets = no_teacher_runs(runs).sort_values("flops")
     flops, rows = training_flops(params, runs, reading), []
     for run in runs[runs["kind"] == "student"].itertuples():
-        rivals = budgets[budgets["seed"] == run.seed]
+        baselines = budgets[budgets["seed"] == run.seed]
         cost = flops[run.arm, run.seed]
-        known = np.log(rivals["flops"]), rivals["loss"]
-        rival = np.interp(math.log(cost), *known, left=math.nan, right=math.nan)
-        rows.append([run.arm, run.seed, cost, run.heldout_loss, rival, run.heldout_loss - rival])
-    return pd.DataFrame(rows, columns=["arm", "seed", "flops", "loss", "rival", "difference"])
+        known = np.log(baselines["flops"]), baselines["loss"]
+        baseline = np.interp(math.log(cost), *known, left=math.nan, right=math.nan)
+        rows.append(
+            [run.arm, run.seed, cost, run.heldout_loss, baseline, run.heldout_loss - baseline]
+        )
+    return pd.DataFrame(rows, columns=["arm", "seed", "flops", "loss", "baseline", "difference"])
 
 
 def gains_at_equal_flops(params: Params) -> pd.DataFrame:
-    """The gain over the rival of `at_equal_flops` by all `READINGS`, for arms of the usual budget.
+    """The gain over the baseline of `at_equal_flops` by all `READINGS`, for arms of budget 1.
 
     Columns arm, reading, mean, low, high, n, detectable, p, estimate (the same as text).
     """

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dwt.analysis.comparisons import crossings, gain
-from dwt.analysis.plot_style import LOSS, headline, mean_lines, sample, styles
+from dwt.analysis.plot_style import LOSS, mean_lines, sample, set_finding, styles
 from dwt.analysis.stats import short
 from dwt.analysis.tables import by_step, losses, with_rows
 from dwt.analysis.wording import SIDES, direction
@@ -22,10 +22,10 @@ def loss_curves(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, l
     best, second = loss.mean().sort_values().index[:2]
     d = gain(loss, best, second, level=level)
     numbers = f"gain over {second} {short(d)} {sample(d.n, level)}"
-    headline(axis, f"{best} ends lowest, before {second}", numbers, label=STEP)
+    set_finding(axis, f"{best} ends lowest, before {second}", numbers, label=STEP)
 
 
-def lead(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
+def gain_curves(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
     """Gain of the arms after the second over it, with a tick where a seed's curves cross."""
     _, base, *others = with_rows(runs, arms, 3)
     wide, loss, look = by_step(curves, [base, *others]), losses(runs), styles(curves["arm"])
@@ -41,7 +41,7 @@ def lead(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, level=0.
     parts = ", ".join(f"{' and '.join(group)} {word}" for word, group in ends.items())
     numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
     seeds = sample([d.n for d in gains.values()], level)
-    headline(axis, f"Against {base}: {parts}", f"at the end {numbers} {seeds}", label=STEP)
+    set_finding(axis, f"Against {base}: {parts}", f"at the end {numbers} {seeds}", label=STEP)
 
 
 def effective_weight(curves: pd.DataFrame, arms, axes) -> None:
@@ -56,7 +56,7 @@ def effective_weight(curves: pd.DataFrame, arms, axes) -> None:
         moved = ", ".join(f"{arm} {first:.2f} → {last:.2f}" for arm, (first, last) in ends.items())
         finding = f"{name.capitalize()} falls over training in {fall} of {len(ends)} arms"
         numbers = f"first → last step, mean of seeds: {moved}".replace("-0", "−0")
-        headline(axis, finding, numbers, label=STEP)
+        set_finding(axis, finding, numbers, label=STEP)
 
 
 def weights_over_training(curves: pd.DataFrame, arms, axis: Axes) -> None:
@@ -69,7 +69,7 @@ def weights_over_training(curves: pd.DataFrame, arms, axis: Axes) -> None:
     axis.legend(frameon=False)
     axis.set_ylabel("weight of the soft loss")
     last = curves.loc[curves["arm"].isin(arms) & (curves["soft_weight"] > 0), "step"].max()
-    headline(axis, f"Adaptive weights are 0 after step {last} at the latest", label="step")
+    set_finding(axis, f"Adaptive weights are 0 after step {last} at the latest", label="step")
 
 
 def _mean_curves(axis, wide, curves):

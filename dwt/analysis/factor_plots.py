@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dwt.analysis.claims import NO_SCALE
-from dwt.analysis.curve_plots import lead
+from dwt.analysis.curve_plots import gain_curves
 from dwt.analysis.factorial import two_by_two
 from dwt.analysis.gain_plots import gain_against_gap
-from dwt.analysis.plot_style import LABEL_BOX, LOSS, beside, headline, sample, seed_marks, styles
+from dwt.analysis.plot_style import LABEL_BOX, LOSS, beside, sample, seed_marks, set_finding, styles
 from dwt.analysis.stats import VERDICTS, short, signed
 from dwt.analysis.summaries import FACTORS, is_run
 from dwt.analysis.tables import losses, missing_runs, table
@@ -25,7 +25,10 @@ WEIGHTS = [f"weight {w}" for w in ("0", "1", "4", "4 to 1", "4 to 0")]
 
 
 def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level=0.95) -> None:
-    """Factor iii: remapped or not, with the soft loss or without; dashed, if effects added."""
+    """Held-out loss with and without the soft loss, of random and remapped students.
+
+    The dashed line is where remapped students would be if the two effects were additive.
+    """
     loss, result, look = losses(runs), two_by_two(runs, arms, level=level), styles(runs["arm"])
     corner, loss = result.corners, loss[arms].dropna()
     hard = loss[corner[True, False]].mean()
@@ -45,7 +48,7 @@ def remapping_by_soft_loss(runs: pd.DataFrame, arms, axis: Axes, *, level=0.95) 
     axis.set(xticks=[0, 1], xticklabels=["hard loss\nonly", "with the\nsoft loss"], ylabel=LOSS)
     axis.set_xlim(-1.7, 1.9)
     verbs = "helps", "hurts", "does not clearly change"
-    headline(
+    set_finding(
         axis,
         f"The soft loss {direction(result.random, verbs)} a random start, "
         f"{direction(result.remapped, verbs)} a remapped one",
@@ -74,7 +77,7 @@ def factorial_panels(rows: pd.DataFrame, axes, *, level=0.95) -> None:
         axis.set_xlim(-0.4, len(order) - 0.6)
         axis.margins(y=0.1)
         counts = cells.groupby("arm")["seed"].nunique()
-        headline(axis, f"{teacher}: lowest with {best[0]} from a {best[1]} start",
+        set_finding(axis, f"{teacher}: lowest with {best[0]} from a {best[1]} start",
                  label=f"weight of the soft loss {sample(counts, level)}")  # fmt: skip
     axes[0].set_ylabel(LOSS)
 
@@ -100,33 +103,32 @@ def forest(claims: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_xlabel("← against the claim      nats, logarithmic beyond ±0.1      as claimed →")
     seeds = sample(claims["n"], level)
-    headline(axis, f"Of {len(claims)} claims: {count_verdicts(claims)} {seeds}")
+    set_finding(axis, f"Of {len(claims)} claims: {count_verdicts(claims)} {seeds}")
 
 
-def three_factors(params: Params, axes) -> None:
-    """Each factor in one panel: gain against gap, gain over training, remapping by soft loss."""
-    runs, curves = table("runs", params), table("curves", params)
-    for factor, axis in zip(FACTORS, axes, strict=True):
-        arms, level = params.analyses[factor], params.verdict.level
-        if not is_run(params, factor):
-            axis.set_axis_off()
-            axis.text(0, 1, textwrap.fill(f"Not run: {missing_runs(params, arms)}", 30), va="top")
-        elif factor == "teacher-quality":
-            gain_against_gap(gap_points(params, arms), axis, level=level)
-        elif factor == "loss-weight":
-            lead(runs, curves, arms, axis, level=level)
-        else:
-            remapping_by_soft_loss(runs, arms, axis, level=level)
+def draw_factor(params: Params, factor: str, axis: Axes) -> None:
+    """The figure of one factor: gain against gap, gain over training, or remapping by soft loss."""
+    runs, arms, level = table("runs", params), params.analyses[factor], params.verdict.level
+    if not is_run(params, factor):
+        axis.set_axis_off()
+        axis.text(0, 1, textwrap.fill(f"Not run: {missing_runs(params, arms)}", 30), va="top")
+    elif factor == "teacher-quality":
+        gain_against_gap(gap_points(params, arms), axis, level=level)
+    elif factor == "loss-weight":
+        gain_curves(runs, table("curves", params), arms, axis, level=level)
+    else:
+        remapping_by_soft_loss(runs, arms, axis, level=level)
 
 
 def scales(studies: dict[str, Params], figure: Figure) -> None:
-    """`three_factors` of the scales of `claims.finished`, a row each, its name at the left."""
+    """The three factors of the scales of `claims.finished`, a row each, its name at the left."""
     if not studies:
         figure.text(0.5, 0.5, NO_SCALE, ha="center")
         return
     figure.set_figheight(4.1 * len(studies))
     rows = figure.subplots(len(studies), 3, squeeze=False)
     for axes, (name, params) in zip(rows, studies.items(), strict=True):
-        three_factors(params, axes)
+        for factor, axis in zip(FACTORS, axes, strict=True):
+            draw_factor(params, factor, axis)
         where = {"ha": "right", "va": "center", "rotation": 90, "weight": "bold"}
         axes[0].annotate(name, (0, 0.5), (-46, 0), "axes fraction", "offset points", **where)

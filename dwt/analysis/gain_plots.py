@@ -7,25 +7,33 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from dwt.analysis.plot_style import LOSS, beside, headline, named_marks, sample, seed_marks, styles
+from dwt.analysis.plot_style import (
+    LOSS,
+    beside,
+    named_marks,
+    sample,
+    seed_marks,
+    set_finding,
+    styles,
+)
 from dwt.analysis.stats import paired, short
 from dwt.analysis.summaries import gains_by_side
-from dwt.analysis.teacher_gap import ROUTES, gap_line
+from dwt.analysis.teacher_gap import CAUSES, gap_line
 from dwt.analysis.wording import SIDES, describe_gap, direction
 
-ROUTE_STYLES = dict(zip(ROUTES, styles(["scratch", "normal", "very-weak"]).values(), strict=True))
+CAUSE_STYLES = dict(zip(CAUSES, styles(["scratch", "normal", "very-weak"]).values(), strict=True))
 
 
 def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     """Gain of the soft loss against the teacher's gap, with the fitted line and its zero.
 
-    `points` are those of `gap_points` from one start. With several routes to the gap, the marker
-    tells the route; else the arm.
+    `points` are those of `gap_points` from one start. With several causes to the gap, the marker
+    tells the cause; else the arm.
     """
     line, about = gap_line(points, level=level), points.drop_duplicates("arm").set_index("arm")
-    routes = [*about["route"].unique()]
-    several = len(routes) > 1
-    look = about["route"].map(ROUTE_STYLES) if several else styles(points["arm"])
+    causes = [*about["cause"].unique()]
+    several = len(causes) > 1
+    look = about["cause"].map(CAUSE_STYLES) if several else styles(points["arm"])
     xs = np.array([points["gap"].min(), points["gap"].max()])
     axis.axhline(0, color="0.4", lw=0.8)
     axis.set_xlim(*(xs + np.array([-0.2, 0.2]) * np.ptp(xs)))
@@ -36,21 +44,20 @@ def gain_against_gap(points: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
             if not math.isnan(zero.low):
                 axis.axvspan(zero.low, zero.high, color="0.92", zorder=0)
             axis.axvline(zero.gap, color="0.4", lw=1, ls="--", zorder=1)
-    named_marks(axis, points, "gap", "gain", look, level)
-    axis.margins(y=0.2)
     axis.set_ylabel("gain (nats)")
     finding, numbers = describe_gap(line, points)
     if several:
-        for route in routes:
-            style = ROUTE_STYLES[route]
-            axis.plot([], [], style.marker, color=style.color, label=route)
-        axis.legend(frameon=False, loc="lower left")
+        for cause in causes:
+            style = CAUSE_STYLES[cause]
+            axis.plot([], [], style.marker, color=style.color, label=cause)
+        axis.legend(frameon=False, loc="best")
         if line is not None:
-            finding += f"; routes off the line: {', '.join(line.off) or 'none'}"
+            finding += f"; off the line: {', '.join(line.off) or 'no cause'}"
     else:
         layers = ", ".join(map(str, about["layers"]))
         numbers = "; ".join(filter(None, [numbers, f"teachers of {layers} layers"]))
-    headline(axis, finding, numbers, label="gap: teacher's loss − student's without it (nats)")
+    set_finding(axis, finding, numbers, label="gap: teacher's loss − student's without it (nats)")
+    named_marks(axis, points, "gap", "gain", look, level)
 
 
 def gain_bars(table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", level=0.95) -> None:
@@ -65,10 +72,10 @@ def gain_bars(table: pd.DataFrame, axis: Axes, *, against: str = "no teacher", l
     axis.set_yticks(range(len(table)), table["arm"])
     axis.set_ylim(len(table) - 0.5, -0.5)
     better, worse = (
-        ", ".join(arms) if 0 < len(arms) < 4 else f"{len(arms)} of {len(table)} arms"
+        ", ".join(arms) if 0 < len(arms) < 3 else f"{len(arms)} of {len(table)} arms"
         for arms in (table["arm"][table["low"] > 0], table["arm"][table["high"] < 0])
     )
-    headline(axis, f"Clearly better than {against}: {better}; clearly worse: {worse}",
+    set_finding(axis, f"Clearly better than {against}: {better}; clearly worse: {worse}",
              label=f"gain over {against}, nats {sample(table['n'], level)}")  # fmt: skip
 
 
@@ -85,7 +92,7 @@ def setting_grid(table: pd.DataFrame, axes, *, level=0.95) -> None:
                     cbar=False, ax=axis, annot_kws={"fontsize": 8})  # fmt: skip
         axis.set_ylabel("temperature")
         best = rows.loc[rows["mean"].idxmax()]
-        headline(
+        set_finding(
             axis,
             f"{teacher}: best at weight {best['soft_weight']:g}, temperature "
             f"{best['temperature']:g}; {(rows['low'] > 0).sum()} of {len(rows)} settings clearly "
@@ -106,17 +113,18 @@ def loss_against_flops(compared, budgets, arms, axis: Axes, *, level=0.95) -> No
         seed_marks(axis, seeds["flops"], seeds["loss"], look["scratch"], level)
     axis.annotate("no teacher", (mean["flops"].iloc[-1], mean["loss"].iloc[-1]), **beside("left"))
     known = compared[compared["arm"].isin(arms)].dropna()
-    named_marks(axis, known, "flops", "loss", look, level, ascending=False)
+    axis.set_xscale("log")
     by_arm = dict(list(known.groupby("arm")["difference"]))
     gains = {arm: paired(-by_arm[arm], level=level) for arm in arms if arm in by_arm}
-    words = ", ".join(f"{arm} {direction(d, SIDES)}" for arm, d in gains.items())
+    sides = {word: [a for a, d in gains.items() if direction(d, SIDES) == word] for word in SIDES}
+    words = "; ".join(f"{word}: {' and '.join(a) if len(a) < 3 else f'{len(a)} arms'}"
+                      for word, a in sides.items() if a)  # fmt: skip
     numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
     seeds = sample([d.n for d in gains.values()], level)
-    axis.set_xscale("log")
-    axis.margins(x=0.1, y=0.12)
     axis.set_ylabel(LOSS)
-    finding = f"Against no teacher at equal FLOPs: {words}"
-    headline(axis, finding, f"gains: {numbers} {seeds}", label="training FLOPs")
+    finding = f"Against no teacher at equal FLOPs, {words}"
+    set_finding(axis, finding, f"gains: {numbers} {seeds}", label="training FLOPs")
+    named_marks(axis, known, "flops", "loss", look, level)
 
 
 def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
@@ -139,5 +147,5 @@ def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     (right, _), (wrong, _) = (gains_by_side(tokens, level=level)[side] for side in (True, False))
     where = "right" if right.mean > wrong.mean else "wrong"
     numbers = f"right: {short(right)}; wrong: {short(wrong)} {sample(right.n, level)}"
-    headline(axis, f"{arm} gains more where its teacher is {where}", numbers,
+    set_finding(axis, f"{arm} gains more where its teacher is {where}", numbers,
              label="rank of the true token in the training text")  # fmt: skip

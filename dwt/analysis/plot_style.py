@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from dwt.analysis.stats import paired
 from dwt.config.files import atomic_path
@@ -31,17 +32,19 @@ KINDS = COLOURS, MARKERS, LINES
 Style = namedtuple("Style", ["color", "marker", "linestyle"])
 LABEL_BOX = {"facecolor": "w", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # white box
 RC = {
-    "figure.dpi": 110, "figure.constrained_layout.use": True, "axes.spines.top": False,
+    "figure.dpi": 144, "figure.constrained_layout.use": True, "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 9,
     "axes.linewidth": 0.8, "lines.linewidth": 1.6, "lines.markersize": 5.5, "font.size": 8,
     "axes.labelsize": 8, "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8,
     "figure.titlesize": 9,
 }  # fmt: skip
-LOSS = "held-out loss (nats per masked token)"
+LOSS = "held-out loss (nats; lower is better)"
+COLUMN = (4.4, 3.4)  # inches: a figure with one panel, legible on a phone
 
 
 def theme() -> None:
     """seaborn's colourblind-safe theme at the study's sizes: 8 and 9 points, thin axes."""
+    mpl.rcdefaults()  # a person's matplotlibrc does not decide figures
     sns.set_theme(context="paper", style="ticks", palette="colorblind", rc=RC)
 
 
@@ -77,22 +80,41 @@ def seed_marks(axis: Axes, x, y, style: Style, level: float) -> None:
                   ms=7, elinewidth=1.4, zorder=3)  # fmt: skip
 
 
-def named_marks(axis: Axes, rows: pd.DataFrame, x, y, looks, level, *, ascending=True) -> None:
-    """`seed_marks` of two columns for each arm, in the order of its mean `x`.
+def named_marks(axis: Axes, rows: pd.DataFrame, x, y, looks, level) -> None:
+    """`seed_marks` of two columns for each arm, with its name where it covers least.
 
-    Names stand above and below by turns, beyond the end of the interval, where no mark is.
+    Call it last: titles and labels of axes change what fits where.
     """
-    order = rows.groupby("arm")[x].mean().sort_values(ascending=ascending).index
-    for i, arm in enumerate(order):
-        seeds, above = rows[rows["arm"] == arm], i % 2 == 0
+    ends = {}  # arm -> its mean and the ends of its interval
+    for arm, seeds in rows.groupby("arm"):
         seed_marks(axis, seeds[x], seeds[y], looks[arm], level)
-        estimate = paired(seeds[y], level=level)
-        end = estimate.high if above else estimate.low
-        axis.annotate(
-            arm, (seeds[x].mean(), estimate.mean if math.isnan(end) else end),
-            xytext=(0, 4 if above else -4), textcoords="offset points", ha="center",
-            va="bottom" if above else "top", bbox=LABEL_BOX, color=looks[arm].color,
-        )  # fmt: skip
+        mean = paired(seeds[y], level=level)
+        low, high = np.nan_to_num([mean.low, mean.high], nan=mean.mean)
+        ends[arm] = [(seeds[x].mean(), value) for value in (mean.mean, low, high)]
+    axis.margins(x=0.12, y=0.2)
+    axis.figure.canvas.draw()
+    to_pixels = axis.transData.transform
+    taken = [(Bbox(to_pixels(of_arm[1:])).padded(3), 2) for of_arm in ends.values()]
+    taken += [(Bbox([dot, dot]).padded(4), 1) for dot in to_pixels(rows[[x, y]].to_numpy(float))]
+    taken += [(line.get_window_extent().padded(1), 1) for line in axis.lines
+              if len({*line.get_ydata()}) == 1 and len(line.get_ydata()) == 2]  # fmt: skip
+    if legend := axis.get_legend():
+        taken.append((legend.get_window_extent(), 5))
+    for arm, (mean, low, high) in ends.items():
+        places = [(high, (0, 4), "center", "bottom"), (low, (0, -4), "center", "top")]
+        places += [(at, (side * 6, 0), "left" if side > 0 else "right", "center")
+                   for at in (mean, high, low) for side in (1, -1)]  # fmt: skip
+        look = {"color": looks[arm].color, "textcoords": "offset points"}
+        names = [axis.annotate(arm, at, offset, ha=ha, va=va, **look)
+                 for at, offset, ha, va in places]  # fmt: skip
+        costs = []
+        for box in (name.get_window_extent() for name in names):
+            outside = not (axis.bbox.containsx(box.x0) and axis.bbox.containsx(box.x1))
+            costs.append(5 * outside + sum(cost for other, cost in taken if box.overlaps(other)))
+        best = names.pop(costs.index(min(costs)))
+        taken.append((best.get_window_extent(), 5))
+        for name in names:
+            name.remove()
 
 
 def mean_lines(axis: Axes, wide: pd.DataFrame, looks: dict[str, Style], texts) -> pd.DataFrame:
@@ -135,10 +157,10 @@ def sample(seeds, level: float) -> str:
 
 def _wrapped(axis, text, letters=15):
     inches = axis.get_position().width * axis.figure.get_figwidth()
-    return textwrap.fill(text, max(28, int(inches * letters)))
+    return textwrap.fill(text, max(28, int(inches * letters)), break_on_hyphens=False)
 
 
-def headline(axis: Axes, finding: str, numbers: str = "", *, label: str = "") -> None:
+def set_finding(axis: Axes, finding: str, numbers: str = "", *, label: str = "") -> None:
     """A finding as the title; the axis label, and below it the numbers of the finding."""
     axis.set_title(_wrapped(axis, finding))
     for breaks in (" [", ", −", ", +"):  # an interval stays on one line

@@ -59,7 +59,7 @@ def panels(scores) -> pd.DataFrame:
     return rows.assign(tuned=rows["finetune_seed"].notna() | in_glue)
 
 
-def headlines(scores) -> pd.DataFrame:
+def main_measures(scores) -> pd.DataFrame:
     """GLUE mean and BLiMP where scored, the corpus's own minimal pairs and fine-tuned tasks."""
     tuned = scores.loc[scores["finetune_seed"].notna(), "task"].unique()
     own = scores[scores["task"].isin(tuned) & ~scores["task"].isin(GLUE)]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dwt.analysis import score_means as measures
 from dwt.analysis.comparisons import sizes
-from dwt.analysis.plot_style import caption, headline, mean_lines, sample, seed_marks, styles
+from dwt.analysis.plot_style import caption, mean_lines, sample, seed_marks, set_finding, styles
 from dwt.analysis.stats import VERDICTS, difference, short, verdict
 from dwt.analysis.tables import with_rows
 from dwt.analysis.wording import describe_order
@@ -25,7 +25,7 @@ def task_scores(scores: pd.DataFrame, arms, figure: Figure, *, level=0.95, note:
     """
     arms, look, verdicts = with_rows(scores, arms), styles(scores["arm"]), []
     height = 0.7 + 0.22 * len(arms)
-    for axis, task, rows in _grid(figure, measures.panels(scores), 3, height, sharey=True):
+    for axis, task, rows in _grid(figure, measures.panels(scores), 2, height, sharey=True):
         _baselines(axis, rows, place=0.98, vertical=True)
         wide = measures.by_seed(rows)
         for y, arm in enumerate(arms):
@@ -49,7 +49,7 @@ def by_size(
     scores: pd.DataFrame, runs: pd.DataFrame, figure: Figure, *, level=0.95, note: str = ""
 ) -> None:
     """Scores of the models trained alone by their layers; BLiMP's phenomena below."""
-    panels = measures.headlines(scores).groupby(["task", "metric"], sort=False)
+    panels = measures.main_measures(scores).groupby(["task", "metric"], sort=False)
     parts, layers, look = measures.phenomena(scores), sizes(runs, scores), styles(scores["arm"])
     figure.set_figheight(6.9 if len(parts) else 3)
     grid = figure.add_gridspec(2 if len(parts) else 1, 1)
@@ -83,7 +83,7 @@ def over_training(scores: pd.DataFrame, arms, tasks, figure: Figure, *, level=0.
         mean_lines(axis, wide, look, arms)
         last = wide.xs(wide.index.get_level_values("step").max(), level="step")
         axis.set(xlabel="step of pre-training", ylabel=rows["metric"].iloc[0])
-        headline(axis, f"{measures.GLUE.get(task, task)}: {_who_ends_highest(last, level)}")
+        set_finding(axis, f"{measures.GLUE.get(task, task)}: {_who_ends_highest(last, level)}")
 
 
 def _grid(figure, scores, columns, height, **how):

@@ -14,7 +14,14 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-ROW = ["mean", "low", "high", "n", "detectable", "p"]  # the columns of a difference in any table
+ROW = [
+    "mean",
+    "low",
+    "high",
+    "n",
+    "detectable",
+    "p",
+]  # columns of every table of paired differences
 VERDICTS = "supported", "contradicted", "undecided"
 
 

@@ -126,9 +126,11 @@ def _gap(params):
         line, mean = gap_line(rows, level=params.verdict.level), rows.groupby("arm")["gain"].mean()
         parts = [_gap_sentence(line, rows), f"{(mean > 0).sum()} of {len(mean)} arms gain"]
         if line is not None:
-            fits = "; ".join(f"{route} {short(d)}" for route, d in line.off.items())
+            fits = "; ".join(f"{cause} {short(d)}" for cause, d in line.off.items())
             parts.append(f"slope {short(line.zero.slope)} nats of gain per nat of gap")
-            parts.append(f"off that line: {fits}" if fits else "no route is off that line")
+            parts.append(
+                f"off that line: {fits}" if fits else "no cause of the gap is clearly off that line"
+            )
         weights = "copied" if start == "remapped" else "random"
         lines.append(f"- from {weights} weights: {'; '.join(parts)}.")
     return "\n".join(lines)
@@ -199,8 +201,8 @@ def _compute(params):
 
 def _stopping(params):
     loss, lines = losses(table("runs", params)), []
-    rivals = ("adaptive", "normal"), ("adaptive", "1-to-0"), ("adaptive-4x", "scratch-4x")
-    for arm, against in rivals:
+    baselines = ("adaptive", "normal"), ("adaptive", "1-to-0"), ("adaptive-4x", "scratch-4x")
+    for arm, against in baselines:
         if not {arm, against} <= {*loss}:
             continue
         d = gain(loss, arm, against, level=params.verdict.level)

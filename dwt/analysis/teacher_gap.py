@@ -9,7 +9,7 @@ from dwt.analysis.stats import BreakEven, Paired, as_table, break_even, paired
 from dwt.analysis.tables import TablesError, table
 from dwt.config.schema import Params
 
-ROUTES = "smaller teacher", "under-trained teacher", "longer student"
+CAUSES = "smaller teacher", "under-trained teacher", "longer student"
 FEWEST_ARMS = 3  # for a fitted line
 
 
@@ -18,20 +18,22 @@ class GapLine:
     """The line through the arms of `gap_points`, fitted per seed."""
 
     zero: BreakEven
-    residuals: dict[str, Paired]  # per route, over its arms; an interval at zero: on the line
+    residuals: dict[str, Paired]  # per cause, over its arms; an interval at zero: on the line
 
     @property
     def off(self) -> dict[str, Paired]:
-        """The routes whose residual is not zero."""
-        return {route: d for route, d in self.residuals.items() if d.low > 0 or d.high < 0}
+        """The causes whose residual is not zero."""
+        return {cause: d for cause, d in self.residuals.items() if d.low > 0 or d.high < 0}
 
 
 def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
-    """Gap and gain of each student and seed with a trained teacher and a twin without soft loss.
+    """Gap and gain of each student and seed that has a trained teacher.
+
+    Only with a counterpart: the same start and steps without the soft loss.
 
     By default of the study and of the arms of the analysis "gap" that have a constant soft weight
-    of 1. Columns arm, seed, teacher, layers (of the teacher), start (random or remapped), route
-    (one of `ROUTES`), gap (the teacher's loss minus the student's without the soft loss, from the
+    of 1. Columns arm, seed, teacher, layers (of the teacher), start (random or remapped), cause
+    (one of `CAUSES`), gap (the teacher's loss minus the student's without the soft loss, from the
     same start in as many steps), gain (the loss without the soft loss minus the loss with it).
     """
     usual = [name for name in (*params.arms, *params.analyses["gap"])
@@ -52,10 +54,10 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
         if where not in same_start.index:
             continue
         without = same_start.loc[where, "heldout_loss"]
-        route = 2 if run.steps > usual_steps else int(teacher["steps"] < usual_steps)
+        cause = 2 if run.steps > usual_steps else int(teacher["steps"] < usual_steps)
         rows.append({
             "arm": run.arm, "seed": run.seed, "teacher": run.teacher, "layers": teacher["layers"],
-            "start": "remapped" if copied else "random", "route": ROUTES[route],
+            "start": "remapped" if copied else "random", "cause": CAUSES[cause],
             "gap": teacher["heldout_loss"] - without, "gain": without - run.heldout_loss,
         })  # fmt: skip
     if not rows:
@@ -71,9 +73,9 @@ def gap_line(points: pd.DataFrame, *, level: float = 0.95) -> GapLine | None:
         return None
     pairs = zip(gap.values, gain.values, strict=True)
     residual = gain - np.array([np.polyval(np.polyfit(x, y, 1), x) for x, y in pairs])
-    route = points.groupby("arm")["route"].first()
-    off = {name: paired(residual.loc[:, route == name].mean(axis=1), level=level)
-           for name in ROUTES if name in {*route}}  # fmt: skip
+    cause = points.groupby("arm")["cause"].first()
+    off = {name: paired(residual.loc[:, cause == name].mean(axis=1), level=level)
+           for name in CAUSES if name in {*cause}}  # fmt: skip
     return GapLine(break_even(gap, gain, level=level), off)
 
 
@@ -81,6 +83,6 @@ def gap_table(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Mean gap and gain of each arm of `gap_points`, the gain with its interval."""
     measured = []
     for arm, seeds in points.groupby("arm", sort=False):
-        key = arm, *seeds.iloc[0][["start", "route", "teacher"]], seeds["gap"].mean()
+        key = arm, *seeds.iloc[0][["start", "cause", "teacher"]], seeds["gap"].mean()
         measured.append((key, paired(seeds["gain"], level=level)))
-    return as_table(measured, "arm", "start", "route", "teacher", "gap")
+    return as_table(measured, "arm", "start", "cause", "teacher", "gap")

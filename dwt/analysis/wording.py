@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dwt.analysis.comparisons import AT_EQUAL_FLOPS, sizes
-from dwt.analysis.score_means import BLIMP, GLUE_MEAN, by_seed, headlines
+from dwt.analysis.score_means import BLIMP, GLUE_MEAN, by_seed, main_measures
 from dwt.analysis.stats import VERDICTS, flipped, interval, plain, short, verdict
 from dwt.analysis.teacher_gap import GapLine
 
@@ -65,13 +65,23 @@ def describe_crossing(steps: list[float]) -> str:
     return f"and their curves last cross at step {middle:.0f}{spread}{among}"
 
 
+def describe_robustness(differences: pd.DataFrame, arms: list[str]) -> str:
+    """The gains on other text, at equal FLOPs, and by GLUE mean and BLiMP; Markdown."""
+    parts = {
+        "Other text": describe_losses(differences, "out-of-domain loss"),
+        "Equal compute": describe_equal_flops(differences, arms),
+        "Scores": describe_scores(differences),
+    }
+    return "\n\n".join(f"**{name}.** {text}" for name, text in parts.items())
+
+
 def describe_losses(differences: pd.DataFrame, measure: str) -> str:
     """The gains by one loss of `dwt.analysis.comparisons.differences`."""
     return _describe_measure(flipped(differences[differences["measure"] == measure]), measure)
 
 
 def describe_equal_flops(differences: pd.DataFrame, arms: list[str]) -> str:
-    """The gains at equal FLOPs, by both readings, and the arms that have no rival; Markdown."""
+    """The gains at equal FLOPs, by both readings, and the arms that have no baseline; Markdown."""
     lines = []
     for measure in AT_EQUAL_FLOPS.values():
         compared = {*differences.loc[differences["measure"] == measure, "arm"]}
@@ -123,8 +133,11 @@ def describe_order(scores: pd.DataFrame, layers: pd.Series) -> str:
 
 
 def describe_orders(scores: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """`describe_order` of every headline measure, as a Markdown list."""
-    shown, layers = headlines(scores).groupby(["task", "metric"], sort=False), sizes(runs, scores)
+    """`describe_order` of every main measure, as a Markdown list."""
+    shown, layers = (
+        main_measures(scores).groupby(["task", "metric"], sort=False),
+        sizes(runs, scores),
+    )
     return "\n".join(
         f"- {task}, {metric}: {describe_order(by_seed(rows), layers).lower()}."
         for (task, metric), rows in shown

@@ -8,7 +8,7 @@ from dwt.config.section import Section, as_list
 
 Names = Annotated[list[str], Field(min_length=1), BeforeValidator(as_list)]
 SOURCES = {"docstrings": "packages", "files": "files", "hub": "path", "mixture": "parts"}
-KEYS = {  # the key that names a text -> the keys that may go with it
+KEYS = {  # main key of a source of text -> further keys that it allows
     "packages": (),
     "files": ("column", "join", "cut", "limit_mb", "sample"),
     "path": ("split", "name", "revision", "column", "join", "cut", "limit_mb", "sample"),

@@ -94,7 +94,7 @@ class Evaluate(Section):
     length: Annotated[int, Field(ge=8)] = 128  # longer texts are cut
     checkpoints: Annotated[bool | list[str], BeforeValidator(_checkpoints)] = False
     blimp: str | None = None  # a parquet file, a folder of them or a hub dataset
-    blimp_pairs: PositiveInt | None = None  # of each of its sets; null: all
+    blimp_pairs: PositiveInt | None = None  # pairs of each BLiMP set; null: all
 
     @model_validator(mode="after")
     def _lists_hold_each_once_and_checkpoints_are_scored_on_tasks(self):

@@ -1,4 +1,4 @@
-"""Finds duplicate paragraphs (of docstrings only), and sentences shared by two splits."""
+"""Finds duplicate paragraphs (`packages` drops those of docstrings) and sentences of two splits."""
 
 import hashlib
 import re

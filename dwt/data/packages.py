@@ -55,7 +55,7 @@ def read_packages(
 
 
 def _package_files(package: str, key: str) -> tuple[list[Path], str]:
-    """Python sources of a distribution, sorted, without tests and vendored code; its version."""
+    """Sorted Python files of a distribution, without tests and vendored code, and its version."""
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:
@@ -75,7 +75,7 @@ def _prose(path: Path) -> list[list[dict]]:
     code = path.read_bytes()
     if b'"""' not in code and b"'''" not in code:
         return []
-    gc.disable()  # syntax trees hold no cycles; garbage collection would triple the time
+    gc.disable()  # syntax trees hold no reference cycles, and collecting would triple the time
     blocks = [docstring_blocks(docstring) for docstring in docstrings(code)]
     gc.enable()
     return blocks

@@ -22,7 +22,7 @@ def open_sources(settings: CorpusSettings, root: Path) -> tuple[Stream, Stream, 
     """Open all texts of a corpus: training text, out-of-domain text, and their data card."""
     source, parts, limit = settings.source, settings.parts or [settings], settings.limit_mb
     keys = [f"corpus.parts.{i}" for i in range(len(parts))] if settings.parts else ["corpus"]
-    # Out-of-domain docstrings come last: paragraphs that the training packages have are dropped.
+    # Out-of-domain docstrings come last, so that paragraphs of the training packages are dropped.
     open_text = partial(_open, root=root, streaming=source == "mixture", seen=set())
     opened = [open_text(part, key) for part, key in zip(parts, keys, strict=True)]
     origins, kept_out, described = open_text(settings.out_of_domain, "corpus.out_of_domain")

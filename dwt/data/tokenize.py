@@ -95,7 +95,7 @@ class CachedTokenizer:
 
 @lru_cache(maxsize=1)
 def _cached_tokenizer(path: str, key: str) -> CachedTokenizer:
-    """The tokenizer of this process; another `key` replaces it."""
+    """The tokenizer of this process, read once; a call with another path or key replaces it."""
     return CachedTokenizer(Tokenizer.from_file(path))
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from dwt.evaluation.metrics import Scores, Task, score_predictions
 from dwt.training.schedule import learning_rate_at
 
-LENGTH_BUCKET = 50  # batches; examples are sorted by length within so many, to pad little
+LENGTH_BUCKET = 50  # batches per bucket; within one, examples are sorted to reduce padding
 Ids = tuple[np.ndarray, np.ndarray]  # token ids and segments (1 in the second text) [L]
 
 
@@ -106,7 +106,7 @@ def _predict(model, encoded, name, rng, device):
 
 
 def _batches(ids, size, rng):
-    """Shuffled row numbers in batches of similar length; new ones at every call."""
+    """Row numbers in batches of similar length; each call draws a new order."""
     order = rng.permutation(len(ids))
     lengths = np.array([len(ids[i][0]) for i in order])
     bucket = np.arange(len(ids)) // (LENGTH_BUCKET * size)

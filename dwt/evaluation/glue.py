@@ -1,4 +1,7 @@
-"""GLUE's examples from the hub or parquet files, and a note on how much of GLUE was used."""
+"""Loads the tasks that `dwt.config.tasks.GLUE` lists, from the hub or from parquet files.
+
+`glue_note` says how much of GLUE was used.
+"""
 
 from functools import partial
 from pathlib import Path

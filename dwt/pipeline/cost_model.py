@@ -100,7 +100,7 @@ def _working_bytes(run, size):
     tokens = train["batch"] // train["accumulate"] * train["length"]
     per_token = per_width * shape["width"] + per_intermediate * shape["intermediate"]
     layers = run.layers * tokens * per_token * (COMPILED_SHARE if train["compile"] != "off" else 1)
-    # The layer in backward: its intermediate activations again, and their gradient.
+    # In its backward pass a layer holds its intermediate activations again, and their gradient.
     layers += 2 * tokens * shape["intermediate"] * (2 if bf16 else 4)
     # `linear_dwt_loss`, float32: one chunk of logits and probabilities (the teacher's too), and
     # three copies of the output layer's gradient. The chunk of bf16 is that of a GPU.

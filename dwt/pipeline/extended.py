@@ -1,7 +1,8 @@
 """The extended grid's DVC stages, written to extended/dvc.yaml from those of dvc.yaml.
 
-They are apart because DVC has no optional stages: in dvc.yaml, a bare `dvc repro` would train them.
-Their tables are no DVC outputs, since the analyses in dvc.yaml read them and would pull them in.
+They have a file of their own because DVC has no optional stages: in dvc.yaml, a bare `dvc repro`
+would train them. Their tables are not declared as outputs, since the analyses in dvc.yaml read them
+and DVC would train the extended runs first.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs independent DVC stages side by side, one per free core, and shows how far the whole is.
+"""Runs independent DVC stages side by side, one per free core, and shows overall progress.
 
 `python -m dwt.pipeline.stages [extended] [JOBS]` runs what is out of date, each stage by `dvc repro
 --single-item`; a plain `dvc repro` then finds everything up to date. The numbers are those of `dvc
@@ -29,7 +29,9 @@ DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 # Two stages start or end in the same moment, or another DVC process is at work: try again.
 BUSY = re.compile(r"Unable to acquire lock|is being blocked by:\n(?P<who>(  \(PID .*\n)+)")
 PROGRESS = "to go"  # how `dwt.data.progress` ends its lines
-FAILED = re.compile(r"^ERROR: failed to reproduce ", re.M)  # DVC's own line, after the stage's
+FAILED = re.compile(
+    r"^ERROR: failed to reproduce ", re.M
+)  # DVC prints this after the output of a failed stage
 
 
 def default_jobs(threads: int | str) -> int:
@@ -78,9 +80,9 @@ def _locked(repo):
 
 
 def lengths(graph: nx.DiGraph, *, params: Params) -> dict[str, float]:
-    """Length of each stage: 1, and for a training run its steps x layers relative to `scratch`.
+    """Relative duration of each stage: 1, plus for a training run its share of `scratch`'s FLOPs.
 
-    What a teacher computes is not counted.
+    By steps x layers; the teacher's forward passes are not counted.
     """
     scratch, work = resolve("scratch", 0, params), {}
     for arm, seed in params.runs_of("study") + params.runs_of("extended"):

@@ -1,4 +1,7 @@
-"""The machine's threads, compiler and accelerator, and batches that are drawn in advance."""
+"""The machine's threads and compiler, copies to its accelerator, batches drawn in advance.
+
+A run uses one device, chosen in `dwt.training.train.pretrain`.
+"""
 
 import importlib.util
 import os

@@ -1,6 +1,7 @@
 """The families of masked language models: transformers' classes, and what sets each apart.
 
-A further one is an entry here, in `dwt.config.scale.Shape` and in `dwt.pipeline.cost_model`.
+A further one is an entry here, in `dwt.config.scale.Shape` and in `dwt.pipeline.cost_model`. A
+decoder needs more: batches, models, validation and dwt/evaluation assume masked positions.
 """
 
 from collections.abc import Callable

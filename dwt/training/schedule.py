@@ -1,4 +1,7 @@
-"""Soft-loss weight and learning rate at a point of training; `dwt.config.schema` lists shapes."""
+"""Soft-loss weight and learning rate at a point of training.
+
+A new shape of the weight is a branch of `weight_at` and a name in `dwt.config.schema.Schedule`.
+"""
 
 import math
 from collections.abc import Mapping, Sequence

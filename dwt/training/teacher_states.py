@@ -15,11 +15,11 @@ from dwt.training.step import DeviceBatch, Distiller
 from dwt.training.teacher_cache import TeacherCache
 from dwt.training.teachers import teacher_digest
 
-TIMED_PASSES = 5  # forward passes of the teacher whose time is measured, to report what is saved
+TIMED_PASSES = 5  # forward passes that are timed, to estimate the seconds that the cache saves
 
 
 class TeacherStates:
-    """Hidden states of a run's teacher, step by step; it runs where the cache has none."""
+    """Hidden states of a run's teacher, step by step, from the cache or else computed."""
 
     def __init__(self, run: Run, distiller: Distiller) -> None:
         self.run, self.distiller = run, distiller

@@ -1,4 +1,4 @@
-"""FLOPs, rivals of equal cost and times are those that a made-up study was built from."""
+"""FLOPs, baselines of equal cost and times are those that a made-up study was built from."""
 
 import numpy as np
 import pytest
@@ -29,22 +29,22 @@ def test_the_rival_is_the_student_without_a_teacher_trained_for_as_many_flops(
     """Its loss is linear in log FLOPs here, so interpolation is exact."""
     measured = compute.at_equal_flops(params, table("runs", params), reading)
     row = measured.set_index(["arm", "seed"]).loc[("normal", 1)]
-    rival = alone((STEP_FLOPS[6] + teacher) / STEP_FLOPS[6], 1)
-    assert row["rival"] == pytest.approx(rival, abs=0.006)
-    assert row["difference"] == pytest.approx(row["loss"] - row["rival"])
+    baseline = alone((STEP_FLOPS[6] + teacher) / STEP_FLOPS[6], 1)
+    assert row["baseline"] == pytest.approx(baseline, abs=0.006)
+    assert row["difference"] == pytest.approx(row["loss"] - row["baseline"])
 
 
 def test_an_arm_that_costs_more_than_the_longest_rival_is_not_compared(params):
     measured = compute.at_equal_flops(params, table("runs", params), "forward")
-    assert measured.loc[measured["arm"] == "normal-4x", "rival"].isna().all()
-    assert measured.loc[measured["arm"] == "adaptive", "rival"].notna().all()
+    assert measured.loc[measured["arm"] == "normal-4x", "baseline"].isna().all()
+    assert measured.loc[measured["arm"] == "adaptive", "baseline"].notna().all()
 
 
 def test_without_longer_runs_only_arms_without_a_teacher_have_a_rival(tmp_path):
     small = study(tmp_path, grids=["study"])
     measured = compute.at_equal_flops(small, table("runs", small), "forward").dropna()
     assert {*measured["arm"]} == {"remapped-no-kd"}
-    assert measured["rival"].to_numpy() == pytest.approx(
+    assert measured["baseline"].to_numpy() == pytest.approx(
         [alone(1, s) for s in (0, 1, 2)], abs=0.006
     )
 

@@ -69,7 +69,7 @@ def test_the_gap_title_turns_with_the_data(mirrored, axis):
 def test_the_routes_to_a_gap_have_a_marker_each(params, axis):
     points = gap_points(params)
     gain_plots.gain_against_gap(points[points["start"] == "random"], axis)
-    assert "routes off the line: none" in words(axis)
+    assert "off the line: no cause" in words(axis)
     legend = {text.get_text() for text in axis.get_legend().get_texts()}
     assert legend == {"smaller teacher", "under-trained teacher", "longer student"}
 
@@ -91,7 +91,7 @@ def test_the_lead_is_a_gain_with_a_tick_where_curves_cross(params, axis):
     runs, curves = table("runs", params), table("curves", params)
     late = (curves["arm"] == "very-weak") & (curves["step"] < 300)
     curves.loc[late, "heldout_loss"] -= 0.5
-    curve_plots.lead(runs, curves, ["scratch", "normal", "very-weak"], axis)
+    curve_plots.gain_curves(runs, curves, ["scratch", "normal", "very-weak"], axis)
     assert words(axis) == "Against normal: very-weak worse"
     ticks = [line for line in axis.lines if line.get_marker() == "|"]
     measured = crossings(curves, "very-weak", "normal")
@@ -121,7 +121,7 @@ def test_the_effective_weight_leaves_out_arms_without_a_soft_loss(params, axes):
 def test_an_arm_that_was_not_run_is_left_out_of_the_curves(mirrored, axes):
     runs, curves, arms = table("runs", mirrored), table("curves", mirrored), [*TEACHERS, "adaptive"]
     curve_plots.loss_curves(runs, curves, arms, axes[0])
-    curve_plots.lead(runs, curves, arms, axes[1])
+    curve_plots.gain_curves(runs, curves, arms, axes[1])
     assert words(axes[1]) == "Against normal: very-weak and extremely-weak better"
     curve_plots.effective_weight(curves, arms, axes[1:])
 
@@ -129,7 +129,7 @@ def test_an_arm_that_was_not_run_is_left_out_of_the_curves(mirrored, axes):
 def test_a_figure_whose_arms_were_not_run_is_refused_with_their_names(mirrored, axis):
     runs, curves = table("runs", mirrored), table("curves", mirrored)
     with pytest.raises(TablesError, match="3 arms are compared.*not run: adaptive, 4-to-0"):
-        curve_plots.lead(runs, curves, ["scratch", "normal", "adaptive", "4-to-0"], axis)
+        curve_plots.gain_curves(runs, curves, ["scratch", "normal", "adaptive", "4-to-0"], axis)
     with pytest.raises(TablesError, match="needs four arms.*found scratch, normal, remapped "):
         arms = ["scratch", "normal", "remapped", "remapped-4x"]
         factor_plots.remapping_by_soft_loss(runs, arms, axis)

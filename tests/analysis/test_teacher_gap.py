@@ -6,7 +6,7 @@ import pytest
 from made_up import study
 
 from dwt.analysis.tables import TablesError, save
-from dwt.analysis.teacher_gap import ROUTES, gap_line, gap_points, gap_table
+from dwt.analysis.teacher_gap import CAUSES, gap_line, gap_points, gap_table
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def params(tmp_path_factory):
 def test_gap_gain_and_line_are_those_the_study_was_made_with(params, start, zero, slope):
     points = gap_points(params)
     points = points[points["start"] == start]
-    assert {*points["route"]} == {*ROUTES}
+    assert {*points["cause"]} == {*CAUSES}
     np.testing.assert_allclose(points["gain"], slope * (points["gap"] - zero), atol=0.01)
     line = gap_line(points)
     assert line.zero.gap == pytest.approx(zero, abs=0.03)
@@ -37,10 +37,10 @@ def test_a_route_that_is_off_the_line_is_reported(tmp_path):
 
 def test_the_route_is_what_made_the_gap(params):
     points = gap_points(params).drop_duplicates("arm").set_index("arm")
-    route = points["route"]
-    assert route["normal"] == route["extremely-weak"] == "smaller teacher"
-    assert route["normal-half"] == route["normal-quarter"] == "under-trained teacher"
-    assert route["normal-4x"] == "longer student"
+    cause = points["cause"]
+    assert cause["normal"] == cause["extremely-weak"] == "smaller teacher"
+    assert cause["normal-half"] == cause["normal-quarter"] == "under-trained teacher"
+    assert cause["normal-4x"] == "longer student"
     assert "shuffled-contexts" not in points.index and "strong" not in points.index
 
 

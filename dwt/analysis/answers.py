@@ -87,7 +87,7 @@ def _gain(params, arm, against):
     return gain(losses(table("runs", params)), arm, against, level=params.verdict.level)
 
 
-def save_headlines(params: Params) -> str:
+def save_answers(params: Params) -> str:
     """Write questions.md, metrics.json, curves.csv and gains.csv of a scale's summary.
 
     The last three are what `dvc metrics` and `dvc plots` show. Returns the text of the first.
