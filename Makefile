@@ -1,4 +1,5 @@
-# make study | extended | report | readme | test | lab | bench: each makes its own .venv first.
+# make quick | study | check | extended | report | readme | test | lab | bench: each makes its own
+# .venv first.
 PYTHON ?= python3
 # Stages at once; empty: one per free core, or one in all on a GPU (dwt/pipeline/stages.py).
 JOBS ?=
@@ -8,10 +9,18 @@ ready := .venv/.ready
 # JupyterLab refuses to run as root, as in a container, without this flag.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study extended report readme test lab bench clean
+.PHONY: quick study check extended report readme test lab bench clean
+
+# A first look: one seed of four models; `make study` takes them over.
+quick: $(ready)
+	@python -m dwt.pipeline.quick
 
 study: $(ready)
 	@python -m dwt.pipeline.stages $(JOBS)
+
+# Did I reproduce it? Claim by claim against the results in git.
+check: $(ready)
+	@python -m dwt.pipeline.check
 
 # The study, then the runs under `extended` in params.yaml.
 extended: $(ready)

@@ -5,7 +5,7 @@ import json
 from dwt.analysis.claims import claims
 from dwt.analysis.comparisons import gain, gains
 from dwt.analysis.compute import gains_at_equal_flops
-from dwt.analysis.stats import VERDICTS, short
+from dwt.analysis.stats import VERDICTS, plain, short
 from dwt.analysis.tables import by_step, losses, not_run, save, table
 from dwt.analysis.teacher_gap import gap_line, gap_points
 from dwt.analysis.wording import describe_gap, direction
@@ -36,8 +36,11 @@ def _should_it_teach(params):
     arms = params.analyses["teacher-quality"]
     points = gap_points(params, arms)
     finding, bounds = describe_gap(gap_line(points, level=params.verdict.level), points)
+    gap = plain(points.loc[points["arm"] == arms[1], "gap"].mean())
     text = f"{finding}{f' ({bounds})' if bounds else ''}: the teacher's loss minus that of the new "
-    text += f"model without it, after as many steps. `{arms[1]}` gains "
+    text += (
+        f"model without it, after as many steps. `{arms[1]}`, with a teacher {gap} behind, gains "
+    )
     text += short(_gain(params, arms[1], arms[0]))
     readings = gains_at_equal_flops(params)
     rows = readings[(readings["arm"] == arms[1]) & (readings["reading"] == "forward")]
@@ -58,10 +61,9 @@ def _for_how_long(params):
     measured = [*gains(params, [*SCHEDULES], against="normal").itertuples()]
     best = max(measured, key=lambda row: row.mean)
     words = "Let the weight fall", "Keep the weight constant", "It is not clear"
-    text = (
-        f"{direction(best, words)}: `{best.arm}`, the best of {len(measured)} schedules tried, "
-        f"gains {short(best)} over a constant weight of 1."
-    )
+    tried = f"the best of {len(measured)} schedules" if len(measured) > 1 else "the only schedule"
+    text = f"{direction(best, words)}: `{best.arm}`, {tried} tried, gains {short(best)} over a "
+    text += "constant weight of 1."
     if (longer := _gain(params, "normal-4x", "scratch-4x")) is not None:
         words = "helps", "hurts", "does not clearly help"
         text += f" At four times the steps a constant weight {direction(longer, words)} "

@@ -9,14 +9,31 @@ import json
 import textwrap
 from pathlib import Path
 
+import pandas as pd
+
+from dwt.analysis.stats import VERDICTS
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 WIDTH = 105  # characters of a line of README.md
 
 
-def answer(scale: str) -> str:
-    """The computed answer of a scale's summary notebook."""
-    return (RESULTS / scale / "summary" / "answer.md").read_text(encoding="utf-8").strip()
+def questions(scale: str) -> str:
+    """The four questions answered at a scale, and the note on what the numbers are."""
+    return (RESULTS / scale / "summary" / "questions.md").read_text(encoding="utf-8").strip()
+
+
+def verdicts(first: str, second: str) -> str:
+    """How many claims have each verdict at a scale, and how many have the same at another."""
+    tables = [RESULTS / scale / "summary" / "claims.csv" for scale in (first, second)]
+    here, there = (pd.read_csv(file).set_index("claim")["verdict"] for file in tables)
+    counts = ", ".join(f"{(here == verdict).sum()} {verdict}" for verdict in VERDICTS)
+    both = here.index.intersection(there.index)
+    same = (here[both] == there[both]).sum()
+    return textwrap.fill(
+        f"Of {len(here)} claims at the scale `{first}`: {counts}. Of the {len(both)} that were run "
+        f"at `{second}`, too, {same} have the same verdict there.", WIDTH,
+    )  # fmt: skip
 
 
 def study_cost() -> str:

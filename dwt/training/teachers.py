@@ -98,13 +98,18 @@ def load_teacher(run: Run, corpus: Corpus) -> PreTrainedModel | ContextFreeTeach
 
 def write_teachers(params: Params, grid: str) -> None:
     """Write teacher and digest of each student run of a grid; TeacherError for an untrained one."""
-    folder = params.path("build", "teachers", grid)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    shutil.rmtree(params.path("build", "teachers", grid), ignore_errors=True)
     for run in (resolve(arm, seed, params) for arm, seed in params.runs_of(grid)):
         if run.teacher is not None:
-            text = json.dumps({"teacher": run.teacher, "weights": teacher_digest(run)}) + "\n"
-            (folder / f"{run.arm}-{run.seed}.json").write_text(text, encoding="utf-8")
+            write_teacher(run)
+
+
+def write_teacher(run: Run) -> None:
+    """Write build/<scale>/teachers/<grid>/<arm>-<seed>.json, a dependency of the run's stage."""
+    text = json.dumps({"teacher": run.teacher, "weights": teacher_digest(run)}) + "\n"
+    folder = run.root / "build" / run.scale / "teachers" / run.grid
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{run.arm}-{run.seed}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

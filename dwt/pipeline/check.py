@@ -1,0 +1,77 @@
+"""Whether the results at hand are those in git: `make check`.
+
+Claim by claim, mean, interval and verdict are compared with those of the last commit. The same
+versions give the same numbers on one machine and differ by rounding on another, far below the
+tolerance.
+"""
+
+import io
+import subprocess
+import sys
+
+import pandas as pd
+
+from dwt.config.params import ParamsError, load_params
+from dwt.config.schema import Params
+
+TOLERANCE = 0.01  # nats: a tenth of the smallest effect that the study calls clear
+
+
+def committed(params: Params, file: str) -> str | None:
+    """A file of the last commit; None if git or the commit does not have it."""
+    try:
+        show = ["git", "show", f"HEAD:./{file}"]
+        git = subprocess.run(show, cwd=params.root, capture_output=True, text=True)
+    except OSError:
+        return None
+    return git.stdout if git.returncode == 0 else None
+
+
+def compare(here: pd.DataFrame, there: pd.DataFrame) -> pd.DataFrame:
+    """Each claim of either table: what is the same, what differs, by how much.
+
+    Parameters
+    ----------
+    here, there : DataFrame
+        Two tables of claims: claim, mean, low, high, verdict.
+
+    Returns
+    -------
+    DataFrame
+        claim, difference (the largest of mean and bounds, nats), verdict, result: "reproduced",
+        "differs", "only here" or "only in git".
+    """
+    both = here.merge(there, on="claim", how="outer", suffixes=("", "_there"), sort=False)
+    off = pd.concat([(both[k] - both[f"{k}_there"]).abs() for k in ("mean", "low", "high")], axis=1)
+    both["difference"] = off.max(axis=1)
+    same = both["verdict"] == both["verdict_there"]
+    both["result"] = "differs"
+    both.loc[same & (both["difference"] <= TOLERANCE), "result"] = "reproduced"
+    both.loc[both["verdict_there"].isna(), "result"] = "only here"
+    both.loc[both["verdict"].isna(), "result"] = "only in git"
+    both["verdict"] = both["verdict"].fillna(both["verdict_there"])
+    return both[["claim", "difference", "verdict", "result"]]
+
+
+def main() -> None:
+    """Print the comparison; exit with 1 if a claim differs."""
+    try:
+        params = load_params()
+    except ParamsError as error:
+        sys.exit(str(error))
+    file = params.path("results", "summary", "claims.csv")
+    name = file.relative_to(params.root).as_posix()
+    if not file.is_file():
+        sys.exit(f"{name} is missing; run make study")
+    if (text := committed(params, name)) is None:
+        sys.exit(f"{name} is not in the last commit, so there is nothing to compare with")
+    table = compare(pd.read_csv(file), pd.read_csv(io.StringIO(text)))
+    print(table.to_string(index=False, float_format="{:.4f}".format))
+    counts = table["result"].value_counts()
+    print(f"\nScale {params.scale}: " + ", ".join(f"{n} {what}" for what, n in counts.items())
+          + f" (mean and bounds within {TOLERANCE} nats, same verdict).")  # fmt: skip
+    sys.exit(bool((table["result"] == "differs").any()))
+
+
+if __name__ == "__main__":
+    main()
