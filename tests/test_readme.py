@@ -59,3 +59,12 @@ def test_the_tree_names_every_folder_of_the_library():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     folders = [path.name for path in (ROOT / "dwt").iterdir() if (path / "__init__.py").is_file()]
     assert folders and all(f"  {name}/" in text for name in folders)
+
+
+def test_the_script_of_the_readme_runs_in_a_project(study, tmp_path):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
+    script = tmp_path / "own.py"
+    script.write_text(code + "\nprint(float(loss.total) > 0, student.num_parameters())\n")
+    done = run("env", f"PYTHONPATH={ROOT}", sys.executable, str(script), cwd=study.root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-2] == "True"
