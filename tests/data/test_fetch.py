@@ -111,6 +111,16 @@ def test_wrapped_lines_of_a_book_are_joined_and_books_of_other_years_left_out(hu
     assert books[-1][0] <= "Of 1920"
 
 
+@pytest.mark.parametrize(
+    "scale, wikipedia, novels",
+    [("wiki-mini", 20, 20), ("gpu-short", 0.86 * 88, 0.14 * 88), ("gpu", None, None)],
+)
+def test_of_each_text_its_share_of_the_limit_is_read(scale, wikipedia, novels):
+    corpus = load_params(ROOT / "params.yaml", scale=scale).settings.corpus
+    read = [corpus.megabytes_of(file) for file in TEXTS]
+    assert read == pytest.approx([wikipedia, novels])
+
+
 def test_without_a_limit_as_much_is_made_as_the_committed_cuts_hold(hub, params, monkeypatch):
     asked = {}
 
