@@ -155,6 +155,16 @@ def test_a_removed_seed_and_arm_leave_every_table(study):
         assert set(rows.seed.dropna()) == {1}
 
 
+def test_a_removed_seed_scores_no_other_seed_again(study):
+    kept, file = study / "build/smoke/scores", study / "runs/smoke/study/scores/normal/scores.csv"
+    saved = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
+    rows = pd.read_csv(file).query("seed == 1").reset_index(drop=True)
+    edit(study, "seeds: [0, 1]", "seeds: [1]")
+    dvc("repro", "--single-item", "evaluate-student@smoke-normal", cwd=study)
+    pd.testing.assert_frame_equal(pd.read_csv(file), rows, check_exact=True)
+    assert {path.name: path.stat().st_mtime_ns for path in kept.iterdir()} == saved
+
+
 def test_papermill_by_hand_finds_a_finished_run_and_makes_a_missing_one_with_its_teacher(study):
     command = "papermill notebooks/02-pretrain.ipynb out.ipynb -r arm remapped -p seed 1".split()
     before = trained_at(study)

@@ -113,3 +113,11 @@ class CorpusSettings(Text):
             problem = "is named twice; out_of_domain text must stay out of training"
             raise ValueError(f"package '{twice[0]}' {problem}")
         return self
+
+    def megabytes_of(self, file: str) -> float | None:
+        """How much of one of its files is read at most; None: all of it."""
+        if self.limit_mb is None or not self.parts:
+            return self.limit_mb
+        weights = [(part.weight, file in (part.files or ())) for part in self.parts]
+        share = sum(w for w, of_file in weights if of_file) / sum(w for w, _ in weights)
+        return self.limit_mb * max(share, self.heldout)  # out of domain: as much as is held out

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from dwt.config.corpus import CorpusSettings
+from dwt.config.corpus import CorpusSettings, Text
 from dwt.config.section import Section, as_list, choices
-from dwt.config.tasks import TASKS
+from dwt.config.tasks import GLUE, TASKS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -130,3 +130,24 @@ class Scale(Section):
                 f"{model.family} (train.length); ModernBERT has no such limit"
             )
         return self
+
+    def local_files(self) -> dict[str, str]:
+        """Paths and globs of all files that the scale reads -> the key that names each."""
+        corpus, evaluate = self.corpus, self.evaluate
+        texts: dict[str, Text] = {"": corpus, ".out_of_domain": corpus.out_of_domain}
+        texts |= {f".parts.{i}": part for i, part in enumerate(corpus.parts or ())}
+        files = {f: f"corpus{name}.files" for name, text in texts.items() for f in text.files or ()}
+        if corpus.vocabulary.file:
+            files[corpus.vocabulary.file] = "corpus.vocabulary.file"
+        for task in filter(GLUE.get, evaluate.tasks if _is_path(evaluate.glue) else ()):
+            sets = (f"validation_{name}".rstrip("_") for name in GLUE[task].validation)
+            names = (f"{evaluate.glue}/{task}/{name}.parquet" for name in ("train", *sets))
+            files |= dict.fromkeys(names, "evaluate.glue")
+        if evaluate.blimp and _is_path(evaluate.blimp):
+            files[evaluate.blimp] = "evaluate.blimp"
+        return files
+
+
+def _is_path(benchmark: str) -> bool:
+    """Whether a benchmark is on the disk: the name of a hub dataset has at most one slash."""
+    return benchmark.count("/") > 1 or benchmark.endswith(".parquet")

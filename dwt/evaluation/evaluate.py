@@ -24,6 +24,7 @@ COLUMNS = [
     "kind", "arm", "seed", "step", "finetune_seed", "learning_rate", "epochs", "task", "metric",
     "score", "examples", "train_examples",
 ]  # fmt: skip
+INTEGERS = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]
 Pairs = dict[str, list[Pair]]  # by kind
 PAIR_ACCURACY = "minimal-pair accuracy"
 
@@ -56,7 +57,7 @@ def evaluate(
     trained, tokenizer = weights == "trained", corpus.tokenizer()
     encoded = [encode(tokenizer, task, length=settings["length"]) for task in tasks]
     names = [task.name for task in tasks]
-    models = _models(run, names, settings, train) if trained else [(0, None, names, True)]
+    models = models_to_score(run, names, settings, train) if trained else [(0, None, names, True)]
     kind, arm = (run.kind, run.arm) if trained else ("baseline", "random")
     per_task = len(settings["learning_rate"]) * len(settings["epochs"]) * settings["seeds"]
     parts = len(pairs) + 1 + (blimp is not None)
@@ -80,7 +81,9 @@ def evaluate(
     return _table(rows)
 
 
-def _models(run, names, settings, train):
+def models_to_score(
+    run: Run, names: list[str], settings: dict, train: dict
+) -> list[tuple[int, Path, list[str], bool]]:
     """The weights to score: (step, folder, tasks to fine-tune on, whether also zero-shot)."""
     checkpoints = settings["checkpoints"]  # True, False or the tasks to score them on
     shares = train["keep"] if checkpoints else []
@@ -128,8 +131,7 @@ def _rows(scores, by, **keys):
 
 def _table(rows):
     """Rows as a scores table; absent values are missing, integers stay integers."""
-    integers = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(integers, "Int64"))
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(INTEGERS, "Int64"))
 
 
 def trivial_scores(

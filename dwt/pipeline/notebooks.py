@@ -20,6 +20,7 @@ from PIL import Image
 
 from dwt.config.files import atomic_path
 from dwt.config.params import ParamsError, load_params
+from dwt.data.fetch import missing_data
 from dwt.pipeline.cells import assigned
 
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -109,9 +110,11 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["copy", source, target]:
             try:
-                load_params()  # the first stage refuses a bad params.yaml before anything is built
+                missing = missing_data(load_params())
             except ParamsError as error:
                 sys.exit(str(error))
+            if missing:  # the first stage refuses what is wrong before anything is built
+                sys.exit("\n".join(missing))
             copy_all(Path(source), Path(target))
         case ["publish", source, target]:
             publish(Path(source), Path(target))

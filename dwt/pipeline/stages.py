@@ -22,6 +22,7 @@ from dvc.repo import Repo
 
 from dwt.config.params import ParamsError, load_params, resolve
 from dwt.config.schema import Params
+from dwt.data.fetch import missing_data
 from dwt.pipeline.extended import write_stages
 from dwt.pipeline.overview import Overview, print_answer
 
@@ -216,6 +217,8 @@ def main() -> None:
     jobs = jobs_from(words[extended:])
     try:
         params = load_params()
+        if missing := missing_data(params):
+            sys.exit("\n".join(missing))
         os.chdir(params.root)
         failed = run_stale(params, extended=extended, jobs=jobs)
     except ParamsError as error:

@@ -49,6 +49,9 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(scal
     root = project_copy(tmp_path)
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(re.sub("^scale: .*$", f"scale: {scale}", text, flags=re.M))
+    for file in load_params(root / "params.yaml").settings.local_files():
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
     assert runs_again(root, "--allow-missing", "notebooks") == set()
     dvc("repro", "notebooks", cwd=root)  # the others depend on files in its out
     assert runs_again(root, "--allow-missing") == set()
