@@ -17,6 +17,7 @@ from projects import dvc, project_copy, runs_again
 from dwt.config.params import load_params, resolve
 from dwt.pipeline import stages as pipeline
 from dwt.pipeline.extended import write_stages
+from dwt.pipeline.overview import Overview
 from dwt.pipeline.stages import cause, default_jobs
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -52,7 +53,8 @@ def test_every_stage_runs_again_only_if_its_results_are_not_those_committed(scal
     for file in load_params(root / "params.yaml").settings.local_files():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
-    assert runs_again(root, "--allow-missing", "notebooks") == set()
+    if scale == load_params(ROOT / "params.yaml").scale:  # another one changes params.yaml
+        assert runs_again(root, "--allow-missing", "notebooks") == set()
     dvc("repro", "notebooks", cwd=root)  # the others depend on files in its out
     assert runs_again(root, "--allow-missing") == set()
     listed = dvc("stage", "list", "--name-only", "dvc.yaml", cwd=root).stdout.split()
@@ -359,10 +361,15 @@ def test_a_stage_that_fails_ends_with_its_cause(tmp_path):
 
 def test_what_dvc_cannot_read_is_named_with_its_line_before_anything_runs(tmp_path):
     """A colon in unquoted text within braces, which PyYAML accepts."""
-    root, quoted = project_copy(tmp_path), '"A strong soft loss (4:1) is ahead of 1:1 early"'
+    root = project_copy(tmp_path)
     text = (root / "params.yaml").read_text()
-    line = text[: text.index(quoted)].count("\n") + 1
-    (root / "params.yaml").write_text(text.replace(quoted, quoted.strip('"')))
+    claim = (
+        "  flow: {statement: A weight of 4:1 helps, paper: none, arm: strong, against: normal, "
+        "measure: heldout_loss, expect: lower}\n"
+    )
+    text = text.replace("\nclaims:\n", f"\nclaims:\n{claim}")
+    line = text[: text.index("  flow:")].count("\n") + 1
+    (root / "params.yaml").write_text(text)
     done = run(sys.executable, "-m", "dwt.pipeline.stages", cwd=root)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search(rf"'params.yaml'(.|\n)*line {line}, column", done.stderr)
@@ -382,7 +389,7 @@ def test_every_stage_runs_after_those_it_waits_for_and_long_chains_start_first(m
     graph = networkx.DiGraph([*chain, ("start", "train-1"), ("start", "train-2")])
     graph.add_edge("a-short-one", "end")
     order = []
-    monkeypatch.setattr(pipeline, "_run", order.append)
+    monkeypatch.setattr(pipeline, "_run", lambda name, say: order.append(name))
     assert pipeline.run_all(graph, jobs=1) is None
     assert order == ["start", "train-1", "train-2", "a-short-one", "score-1", "score-2", "end"]
 
@@ -391,7 +398,7 @@ def test_of_stages_with_the_same_chain_after_them_the_longest_starts_first(monke
     """Started last, four times the steps would keep one core busy while the other is idle."""
     length = {"a-short": 1, "b-middle": 2, "c-long": 4, "end": 1}
     graph, order = networkx.DiGraph([(name, "end") for name in length if name != "end"]), []
-    monkeypatch.setattr(pipeline, "_run", order.append)
+    monkeypatch.setattr(pipeline, "_run", lambda name, say: order.append(name))
     pipeline.run_all(graph, jobs=1, length=length)
     assert order == ["c-long", "b-middle", "a-short", "end"]
 
@@ -414,5 +421,36 @@ def test_a_training_stage_is_as_long_as_its_steps_times_layers():
 
 def test_after_a_failure_no_stage_starts(monkeypatch):
     graph = networkx.DiGraph([("a", "b"), ("b", "c")])
-    monkeypatch.setattr(pipeline, "_run", lambda name: "no text" if name == "b" else None)
+    monkeypatch.setattr(pipeline, "_run", lambda name, say: "no text" if name == "b" else None)
     assert pipeline.run_all(graph, jobs=2) == "stage b failed: no text"
+
+
+def test_while_stages_run_a_line_says_how_far_the_whole_is_and_what_waits(monkeypatch, capsys):
+    runs = ["standalone@one-scratch-0", "student@one-normal-0", "student@one-strong-0"]
+    graph = networkx.DiGraph([(runs[0], runs[1]), (runs[0], runs[2]), (runs[1], "collect@one")])
+    monkeypatch.setattr(pipeline, "_run", lambda name, say: None)
+    pipeline.run_all(graph, jobs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("standalone@one-scratch-0: finished; 1 of 4 stages; 1 of 3 models; ")
+    assert lines[-1].startswith("student@one-strong-0: finished; 4 of 4 stages; 3 of 3 models")
+    overview = Overview(graph, dict.fromkeys(graph, 1))
+    overview.started(runs[0])
+    assert f"running: {runs[0]}; {runs[1]} waits for {runs[0]}" in overview.line()
+
+
+def test_another_dvc_process_that_holds_the_lock_is_named(tmp_path):
+    root = project_copy(tmp_path)
+    lock = root / ".dvc" / "tmp" / "lock"
+    hold = (
+        "import sys, time, zc.lockfile as z; x = z.LockFile(sys.argv[1]); print(1); time.sleep(99)"
+    )
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", hold, str(lock)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        holder.stdout.readline()
+        command = [sys.executable, "-u", "-m", "dwt.pipeline.stages"]
+        with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as study:
+            assert f"held by process {holder.pid}" in study.stdout.readline()
+            study.kill()
+        holder.kill()
