@@ -213,3 +213,21 @@ def test_a_bad_arm_stops_the_study_before_anything_is_trained(tmp_path):
     assert done.returncode != 0
     assert "params.yaml: arms.strong.teacher: 'weka' is not a model" in done.stderr
     assert not (root / "runs").exists()
+
+
+def test_an_arm_that_is_declared_and_not_trained_leaves_every_number_of_the_others(tmp_path):
+    for part in ("notebooks", "results"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    edit(tmp_path, "arms:\n", "arms:\n  gentle: {teacher: weak-teacher, soft_weight: 0.25}\n")
+    edit(tmp_path, "strong, 4-to-1]\n  parameter", "strong, 4-to-1, gentle]\n  parameter")
+    names = [name for name in ANALYSES if re.search("loss-weight|summary", name)]
+    done = run("jupyter", "execute", *names, cwd=tmp_path / "notebooks")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for file in ("loss-weight/differences.csv", "loss-weight/curves.svg", "summary/gains.csv",
+                 "summary/claims.csv", "summary/summary.svg"):  # fmt: skip
+        of_laptop = f"results/laptop/{file}"
+        assert (tmp_path / of_laptop).read_bytes() == (ROOT / of_laptop).read_bytes(), file
+    for name in ("loss-weight", "summary"):
+        answer = (tmp_path / f"results/laptop/{name}/answer.md").read_text()
+        assert "Not trained yet with these settings: `gentle` (seeds 0, 1, 2" in answer

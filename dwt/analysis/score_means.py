@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from dwt.evaluation import glue
+from dwt.config.tasks import GLUE as TASKS
 
-GLUE = {name: task.title for name, task in glue.GLUE.items()}
+GLUE = {name: task.title for name, task in TASKS.items()}
 GLUE_MEAN, BLIMP, PAIRS = "GLUE mean", "BLiMP", "minimal pairs"
 RUN = ["kind", "arm", "seed"]
 
@@ -80,7 +80,9 @@ def by_seed(rows) -> pd.DataFrame:
 
 def note(scores) -> str:
     """Which part of a benchmark the scores cover, where it is not the whole."""
-    parts = [glue.glue_note(scores)]
+    from dwt.evaluation.glue import glue_note  # here, as it imports scikit-learn
+
+    parts = [glue_note(scores)]
     pairs = scores.loc[scores["task"] == BLIMP, "examples"]
     if len(pairs):
         parts.append(f"BLiMP: {pairs.max():,} of its 67,000 minimal pairs.")

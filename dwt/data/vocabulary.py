@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import WordPieceTrainer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dwt.config.corpus import VocabularySettings
 from dwt.config.schema import Params
 from dwt.data.documents import CorpusError, until
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and analyses read sizes only
+    from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LEARNED_FROM = 50_000_000  # a vocabulary is learned from the first characters of training text
@@ -34,7 +36,7 @@ class Vocabulary:
     special: tuple[int, ...]  # ids of `SPECIAL_TOKENS`, in their order
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer | PreTrainedTokenizerFast) -> Self:
+    def of(cls, tokenizer: "Tokenizer | PreTrainedTokenizerFast") -> Self:
         """The vocabulary of a tokenizer; ValueError if it lacks one of BERT's special tokens."""
         tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
         special = tuple(map(tokenizer.token_to_id, SPECIAL_TOKENS))
@@ -98,6 +100,8 @@ def make_tokenizer(
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
     """Write the files that `transformers.AutoTokenizer.from_pretrained` reads."""
+    from transformers import PreTrainedTokenizerFast
+
     names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL_TOKENS}
     inputs = ["input_ids", "attention_mask"]
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **names)
@@ -134,6 +138,8 @@ def _learn(size: int, alphabet_size: int, texts: Callable[[], Iterator[str]]) ->
 
 def _pretrained_tokens(name: str, root: Path, where: str) -> list[str]:
     try:
+        from transformers import AutoTokenizer
+
         loaded = AutoTokenizer.from_pretrained(root / name if (root / name).is_dir() else name)
     except Exception as error:  # whatever the hub, the network or a damaged file raises
         raise CorpusError(

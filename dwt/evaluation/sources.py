@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import datasets
 import pandas as pd
 import pyarrow as pa
 
@@ -25,6 +24,8 @@ def read_parquet(file: Path, setting: str) -> pd.DataFrame:
 
 def read_hub(name: str, config: str | None, split: str, setting: str, local: str) -> pd.DataFrame:
     """A split of a hub dataset, of all configurations for None; `local` files can replace it."""
+    import datasets  # here, as local files do not need it
+
     try:
         configs = [config] if config else datasets.get_dataset_config_names(name)
         parts = [datasets.load_dataset(name, one, split=split).to_pandas() for one in configs]

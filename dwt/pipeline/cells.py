@@ -1,15 +1,18 @@
-"""What notebooks call first and last: parameters, theme, missing runs, versions."""
+"""What notebooks call first and last: parameters, missing runs, versions."""
 
 import ast
 import platform
 from importlib import metadata
+
+import pandas as pd
+from IPython import get_ipython
 
 from dwt.config.params import ParamsError, Run, load_params, resolve
 from dwt.config.schema import Params
 
 
 def open_study(scale: str | None = None) -> Params:
-    """Check the notebook's parameters, set the theme of figures and tables, read params.yaml.
+    """Check the notebook's parameters and read params.yaml; tables are shown with whole texts.
 
     Parameters
     ----------
@@ -22,14 +25,8 @@ def open_study(scale: str | None = None) -> Params:
         If params.yaml or the scale is wrong, or papermill passed a parameter that the notebook
         does not have; papermill itself only warns.
     """
-    import pandas as pd  # here, as training needs neither
-    from IPython import get_ipython
-
-    from dwt.analysis import plot_style
-
     shell = get_ipython()
     check_parameters(shell.user_ns["In"] if shell else [])
-    plot_style.theme()
     pd.set_option("display.max_colwidth", None, "display.precision", 3)
     return load_params(scale=scale)
 
@@ -54,7 +51,7 @@ def assigned(code: str) -> list[str]:
 
 def prepare(run: Run, params: Params) -> None:
     """Build the corpus and train the teacher of a run where they are missing."""
-    from dwt.data.corpus import build_corpus
+    from dwt.data.corpus import build_corpus  # here, as analyses need neither this nor PyTorch
     from dwt.training.train import pretrain
 
     if not (run.corpus_directory / "card.json").is_file():

@@ -54,6 +54,7 @@ def save_run(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(partial)
+    tokenizer.model_max_length = model.config.max_position_embeddings
     tokenizer.save_pretrained(partial)
     history = pd.DataFrame(rows, columns=HISTORY)
     history.to_csv(partial / "history.csv", index=False, float_format="%.9g")

@@ -220,6 +220,15 @@ def test_invalid_arguments_are_refused(monkeypatch, capsys, arguments, message):
     assert re.search(message, f"{stop.value.code} {capsys.readouterr().err}")
 
 
+def test_an_accelerator_is_named_in_any_case(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    shown = []
+    for name in ("h100", "H100"):
+        main(["--scale", "laptop", "--accelerator", name])
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] and "1 x H100" in shown[0]
+
+
 def test_a_missing_vocabulary_file_is_replaced_by_bert_sizes_with_a_warning():
     with pytest.warns(UserWarning, match=r"no\.txt is not here; 30,522 tokens are assumed"):
         costs = arm_costs(edited(corpus={"file": "no.txt"}))

@@ -34,6 +34,7 @@ def test_a_run_ends_with_model_history_and_record(study, tmp_path):
     assert AutoModelForMaskedLM.from_pretrained(tmp_path).config.num_hidden_layers == 6
     tokenizer = load_corpus(study.path("data")).tokenizer()
     assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == tokenizer.get_vocab()
+    assert AutoTokenizer.from_pretrained(tmp_path).model_max_length == 32  # positions of the model
     assert (tmp_path / "checkpoint-10" / "model.safetensors").is_file()
     assert not (study.root / "build" / "resume" / record["digest"]).exists()
 
