@@ -1,5 +1,5 @@
-# make quick | study | check | extended | report | readme | test | lab | bench: each makes its own
-# .venv first.
+# make quick | study | check | extended | report | readme | test | lab | bench: each makes .venv
+# first if it is missing.
 PYTHON ?= python3
 # Stages at once; empty: one per free core, or one in all on a GPU (dwt/pipeline/stages.py).
 JOBS ?=

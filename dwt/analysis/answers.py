@@ -4,12 +4,15 @@ import json
 
 from dwt.analysis.claims import claims
 from dwt.analysis.comparisons import gain, gains
-from dwt.analysis.compute import gains_at_equal_flops
+from dwt.analysis.compute import READINGS, gains_at_equal_flops
+from dwt.analysis.factorial import weight_label
 from dwt.analysis.stats import VERDICTS, plain, short
+from dwt.analysis.summaries import is_run, spread
 from dwt.analysis.tables import by_step, losses, not_run, save, table
 from dwt.analysis.teacher_gap import gap_line, gap_points
-from dwt.analysis.wording import describe_gap, direction
+from dwt.analysis.wording import describe_gap, direction, listed
 from dwt.config.files import atomic_path
+from dwt.config.params import resolve
 from dwt.config.schema import Params
 
 SCHEDULES = ("4-to-1", "4-to-0", "1-to-0", "1-then-0", "adaptive")
@@ -24,62 +27,91 @@ def four_answers(params: Params) -> str:
         "Copy its weights?": _copy_its_weights(params),
     }
     lines = [f"- **{question}** {answer}" for question, answer in questions.items()]
-    level, steps = params.verdict.level, params.settings.train.steps
     note = (
-        f"Gains in held-out loss (nats per masked token, positive where the loss is lower) after "
-        f"{steps:,} steps at scale {params.scale}, mean of paired seeds with {level:.0%} interval."
+        "Gains in held-out loss (nats per masked token, positive where the loss is lower) after "
+        f"{params.settings.train.steps:,} steps at scale {params.scale}, unless stated; "
+        f"{spread(params)}."
     )
     return "\n".join([*lines, "", note, ""])
 
 
 def _should_it_teach(params):
     arms = params.analyses["teacher-quality"]
+    if not is_run(params, "teacher-quality"):
+        return _not_run(params, arms)
     points = gap_points(params, arms)
+    teachers = points["teacher"].nunique()
     finding, bounds = describe_gap(gap_line(points, level=params.verdict.level), points)
-    gap = plain(points.loc[points["arm"] == arms[1], "gap"].mean())
-    text = f"{finding}{f' ({bounds})' if bounds else ''}: the teacher's loss minus that of the new "
-    text += (
-        f"model without it, after as many steps. `{arms[1]}`, with a teacher {gap} behind, gains "
-    )
-    text += short(_gain(params, arms[1], arms[0]))
-    readings = gains_at_equal_flops(params)
-    rows = readings[(readings["arm"] == arms[1]) & (readings["reading"] == "forward")]
-    if rows.empty:
-        return f"{text} at equal steps."
-    words = "is worth its compute", "is not worth its compute", "is not clearly worth its compute"
-    row = next(rows.itertuples())
-    return f"{text} at equal steps; at equal FLOPs it {direction(row, words)} ({short(row)})."
+    text = f"{finding}{f' ({bounds})' if bounds else ''}, by a straight line through {teachers} "
+    text += "teachers."
+    for arm, rows in points.groupby("arm", sort=False):
+        d = _gain(params, arm, arms[0])
+        text += f" `{arm}`, whose teacher is {plain(rows['gap'].mean())} behind, gains {short(d)}"
+        text += f" at equal steps{_at_equal_flops(params, arm, 'forward')}."
+        break
+    return text
+
+
+def _at_equal_flops(params, arm, reading):
+    rows = gains_at_equal_flops(params)
+    rows = rows[(rows["arm"] == arm) & (rows["reading"] == reading)]
+    return "".join(f" and {short(row)} at equal FLOPs ({READINGS[reading]})"
+                   for row in rows.itertuples())  # fmt: skip
 
 
 def _how_strongly(params):
-    words = "With weight 4, not 1", "With weight 1, not 4", "It makes no clear difference"
-    d = _gain(params, "strong", "normal")
-    return f"{direction(d, words)}: a weight of 4 gains {short(d)} over a weight of 1."
+    if (d := _gain(params, "strong", "normal")) is None:
+        return _not_run(params, ["strong", "normal"])
+    strong, normal = (
+        weight_label(resolve(arm, 0, params).soft_weight) for arm in ("strong", "normal")
+    )
+    words = f"With {strong}, not {normal}", f"With {normal}, not {strong}", "That is not clear"
+    return f"{direction(d, words)}: {strong} gains {short(d)} over {normal}."
 
 
 def _for_how_long(params):
     measured = [*gains(params, [*SCHEDULES], against="normal").itertuples()]
+    if not measured:
+        return _not_run(params, [*SCHEDULES, "normal"])
+    better, worse = sum(row.low > 0 for row in measured), sum(row.high < 0 for row in measured)
     best = max(measured, key=lambda row: row.mean)
-    words = "Let the weight fall", "Keep the weight constant", "It is not clear"
-    tried = f"the best of {len(measured)} schedules" if len(measured) > 1 else "the only schedule"
-    text = f"{direction(best, words)}: `{best.arm}`, {tried} tried, gains {short(best)} over a "
-    text += "constant weight of 1."
-    if (longer := _gain(params, "normal-4x", "scratch-4x")) is not None:
-        words = "helps", "hurts", "does not clearly help"
-        text += f" At four times the steps a constant weight {direction(longer, words)} "
-        text += f"({short(longer)})."
-    return text
+    text = (
+        f"Of {len(measured)} soft weights that fall, {better} are clearly better than a constant "
+        f"one and {worse} clearly worse. The best of these runs, `{best.arm}`, gains {short(best)}"
+        ", an overestimate since they chose it."
+    )
+    if len(measured) == 1:
+        text = (
+            f"One weight that falls was run: `{best.arm}` gains {short(best)} over a constant one."
+        )
+    return text + _at_four_times_the_steps(params, "normal", "A constant weight")
+
+
+def _at_four_times_the_steps(params, arm, what):
+    words = "helps", "hurts", "does not clearly help"
+    d = _gain(params, f"{arm}-4x", "scratch-4x")
+    return (
+        "" if d is None else f" {what} {direction(d, words)} at four times the steps ({short(d)})."
+    )
 
 
 def _copy_its_weights(params):
     copied = _gain(params, "remapped-no-kd", "scratch")
     both = _gain(params, "remapped", "remapped-no-kd")
-    words = "Yes", "No", "It is not clear"
-    verbs = "helps", "hurts", "does not clearly change"
+    if copied is None or both is None:
+        return _not_run(params, ["remapped-no-kd", "remapped", "scratch"])
+    words = "Yes", "No", "That is not clear"
+    verbs = "helps", "hurts", "does not clearly change the loss"
+    counted = _at_equal_flops(params, "remapped-no-kd", "training")
     return (
-        f"{direction(copied, words)}: copied weights with the labels alone gain {short(copied)}; "
-        f"the soft loss on top {direction(both, verbs)} ({short(both)})."
+        f"{direction(copied, words)}: with the hard loss only, copied weights gain {short(copied)}"
+        f"{counted}; the soft loss on top {direction(both, verbs)} ({short(both)})."
+        + _at_four_times_the_steps(params, "remapped-no-kd", "Copying")
     )
+
+
+def _not_run(params, arms):
+    return f"Not run at scale {params.scale}: {listed(not_run(params, arms))}."
 
 
 def _gain(params, arm, against):

@@ -17,7 +17,7 @@ COLUMNS = ["claim", *Claim.model_fields, "step", *Paired.__dataclass_fields__, "
            "analysis"]  # fmt: skip
 ACROSS = ["scale", "claim", "statement", "paper", "measure", "step", "mean", "low", "high", "n",
           "verdict"]  # fmt: skip
-NO_SCALE = "No scale that `compare` names (params.yaml) has results of the declared arms."
+NO_SCALE = "No scale that `compare` names (params.yaml) has results."
 
 
 def claims(params: Params) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def claims_in_scores(params: Params) -> pd.DataFrame:
 
 
 def finished(params: Params) -> tuple[dict[str, Params], dict[str, str]]:
-    """The scales of `compare` with results of all declared arms, and why others are left out.
+    """The scales of `compare` whose tables have runs of `scratch`, and why others are left out.
 
     By scale: the parameters, with those of the declared seeds that it has run; what is missing.
     """

@@ -61,6 +61,10 @@ def effective_weight(curves: pd.DataFrame, arms, axes) -> None:
 
 def weights_over_training(curves: pd.DataFrame, arms, axis: Axes) -> None:
     """The soft weight at each logged step of every seed, as an adaptive schedule set it."""
+    arms = [arm for arm in arms if (curves["arm"] == arm).any()]
+    if not arms:
+        axis.set_axis_off()
+        return
     look = styles(["normal", *arms])
     for arm in arms:
         seeds = by_step(curves, [arm], "soft_weight")[arm].unstack("seed")

@@ -22,13 +22,20 @@ def describe(params: Params, analysis: str) -> str:
     answer = _answer(params, analysis)
     if not is_run(params, analysis):
         return f"{answer}\n"
-    level = f"{100 * params.verdict.level:g} %"
-    note = f"Gains in nats per masked token, positive where the loss is lower; {level} intervals."
-    return f"{answer}\n\n{note}\n"
+    note = "Gains in nats per masked token, positive where the loss is lower; "
+    return f"{answer}\n\n{note}{spread(params)}.\n"
+
+
+def spread(params: Params) -> str:
+    """What the brackets behind an estimate are: "95 % intervals", or that one seed has none."""
+    several = table("runs", params)["seed"].nunique() > 1
+    return f"{100 * params.verdict.level:g} % intervals" if several else "one seed, no interval"
 
 
 def _answer(params, analysis):
     arms = params.analyses[analysis]
+    if analysis not in _ANSWERS:
+        return f"See the notebook `{analysis}`."
     if is_run(params, analysis):
         missing = missing_runs(params, arms)
         note = f" Not trained yet with these settings: {missing}." if missing else ""
@@ -61,7 +68,7 @@ def describe_study(params: Params) -> str:
     head = (
         f"After {train.steps} steps of {train.batch} x {train.length} tokens (scale "
         f"{params.scale}); gains in held-out loss, nats per masked token, positive where the loss "
-        f"is lower; means over seeds with {100 * params.verdict.level:g} % intervals:"
+        f"is lower; means over seeds, {spread(params)}:"
     )
     factors = [f"- {name.replace('-', ' ')}: {_answer(params, name)}" for name in FACTORS]
     counts = f"- {len(judged)} claims: {wording.count_verdicts(judged)}, at this scale."
@@ -83,7 +90,8 @@ def _teacher_quality(params):
     arms = params.analyses["teacher-quality"]
     points = gap_points(params, arms)
     gap, measured = points.groupby("arm")["gap"].mean(), gains(params, arms[1:], against=arms[0])
-    parts = [f"`{row.arm}` (gap {plain(gap[row.arm])}) gains {short(row)}"
+    behind = {arm: f" (gap {plain(value)})" for arm, value in gap.items()}
+    parts = [f"`{row.arm}`{behind.get(row.arm, '')} gains {short(row)}"
              for row in measured.itertuples()]  # fmt: skip
     sentence = _gap_sentence(gap_line(points, level=params.verdict.level), points)
     return (
@@ -168,11 +176,13 @@ def _poor_teachers(params):
             continue
         best = max(rows.itertuples(), key=lambda row: row.mean)
         more = gain(loss, best.arm, usual.arm, level=params.verdict.level)
+        seeds = " to ".join(map(str, sorted({rows["n"].min(), rows["n"].max()})))
+        helpful = listed(rows.loc[rows["low"] > 0, "arm"]) or "none"
         lines.append(
             f"- `{teacher}` with weight 1 and temperature 1: `{usual.arm}` {_with_seeds(usual)}. "
             f"Best of {len(rows)} settings: `{best.arm}` {_with_seeds(best)}, weight "
             f"{best.soft_weight:g}, temperature {best.temperature:g}; over the usual setting "
-            f"{short(more)}. {(rows['low'] > 0).sum()} of them clearly help."
+            f"{short(more)}. Clearly helpful: {helpful}; seeds per setting: {seeds}."
         )
     return "\n".join(lines)
 

@@ -156,7 +156,8 @@ def missing_runs(params: Params, names: list[str]) -> str:
     extended = _file("runs", params, "extended").is_file()
     for name in names:
         there = {*runs.loc[runs["arm"] == name, "seed"]}
-        grids = ("study", "extended") if extended or not there else ("study",)
+        further = extended or name not in params.names()
+        grids = ("study", "extended") if further else ("study",)
         declared = {run for grid in grids for run in params.runs_of(grid)}
         if seeds := sorted(seed for arm, seed in declared if arm == name and seed not in there):
             kept.append(f"`{name}` (seeds {', '.join(map(str, seeds))})")
@@ -180,7 +181,9 @@ def with_rows(rows: pd.DataFrame, arms: list[str], least: int = 2) -> list[str]:
     there = [arm for arm in arms if arm in {*rows["arm"]}]
     if len(there) < least:
         absent = ", ".join(arm for arm in arms if arm not in there)
-        raise TablesError(f"{least} arms are compared; of {', '.join(arms)} not run: {absent}")
+        raise TablesError(
+            f"at least {least} arms are needed; of {', '.join(arms)} not run: {absent}"
+        )
     return there
 
 

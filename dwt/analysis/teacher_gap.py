@@ -36,7 +36,7 @@ def gap_points(params: Params, arms: list[str] | None = None) -> pd.DataFrame:
     (one of `CAUSES`), gap (the teacher's loss minus the student's without the soft loss, from the
     same start in as many steps), gain (the loss without the soft loss minus the loss with it).
     """
-    usual = [name for name in (*params.arms, *params.analyses["gap"])
+    usual = [name for name in (*params.arms, *params.analyses.get("gap", []))
              if name in params.all_arms and params.all_arms[name].soft_weight == 1]  # fmt: skip
     runs = table("runs", params)
     models = runs[runs["kind"] == "standalone"].set_index(["arm", "seed"])

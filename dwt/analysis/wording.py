@@ -42,7 +42,7 @@ def describe_gap(line: GapLine | None, points: pd.DataFrame) -> tuple[str, str]:
         low, high = mean["gap"].min(), mean["gap"].max()
         return f"Teachers help at none of the gaps tried, {plain(low)} to {plain(high)} nats", ""
     if line is None:
-        return f"{len(mean)} arms are too few to locate where teachers stop helping", ""
+        return f"Too few arms ({len(mean)}) to locate where teachers stop helping", ""
     zero = line.zero
     if math.isinf(zero.low):
         return "These seeds do not locate a gap at which teachers stop helping", ""

@@ -58,9 +58,13 @@ def conflicts(params: Params) -> Iterator[str]:
             yield f"{key}: '{name}' is not an arm; choose from {choices(name, allowed)}"
 
 
+NO_ANALYSIS = ("corpus", "pretrain", "evaluate", "summary", "scales")  # notebooks of other stages
+
+
 def _of_analyses(params: Params) -> Iterator[str]:
     """Conflicts between an analysis, its arms and its notebook."""
     notebooks = [path.stem[3:] for path in params.root.glob("notebooks/[0-9][0-9]-*.ipynb")]
+    notebooks = [name for name in notebooks if name not in NO_ANALYSIS]
     for analysis in params.analyses:
         if (params.root / "notebooks").is_dir() and analysis not in notebooks:
             allowed = choices(analysis, sorted(notebooks))

@@ -30,7 +30,8 @@ YEARS = range(1840, 1921)  # of books
 BLIMP = ["UID", "linguistics_term", "field", "sentence_good", "sentence_bad"]  # columns
 NOTE = """\
 The committed results of wiki-mini come from other cuts of such text: Wikipedia of May 2015, British
-novels of 1840 to 1920 (SHA-256 in data/README.md). Numbers will differ; signs should not."""
+novels of 1840 to 1920 (SHA-256 in data/README.md). Numbers will differ; none from fetched files are
+recorded."""
 
 
 def missing_data(params: Params) -> list[str]:
@@ -51,30 +52,32 @@ def _target(file):
 def fetch(params: Params) -> None:
     """Make the missing files that the scale reads; CorpusError if one cannot be made."""
     for file in (files := [*filter(_target, params.settings.local_files())]):
-        limit = params.settings.corpus.megabytes_of(file) or TEXTS.get(file, [0])[-1]
+        read = params.settings.corpus.megabytes_of(file)
+        size = 1.1 * read if read else TEXTS.get(file, [0])[-1]  # MB: a tenth more than is read
         kept = (path := params.root / file).exists()
         try:
-            kept or _make(file, path, limit)
+            if not kept:
+                _make(file, path, size)
         except Exception as error:  # whatever the hub, the network or the disk raises
             why = f"{HUB[_target(file)][0]} could not be read ({type(error).__name__}: {error})"
             raise CorpusError(f"{file}: {why}; files that were made are kept") from error
-        use = f"; {limit:.0f} MB of its text are read" if file in TEXTS else ""
-        size, sha256 = f"{path.stat().st_size:,} bytes", file_digest(path)
-        print(f"{file} {'kept' if kept else 'made'}: {size}, SHA-256 {sha256}{use}", flush=True)
+        use = f"; {read:.0f} MB of its text are read" if read and file in TEXTS else ""
+        made = f"{'kept' if kept else 'made'}: {path.stat().st_size:,} bytes"
+        print(f"{file} {made}, SHA-256 {file_digest(path)}{use}", flush=True)
     print(NOTE if files else f"Scale {params.scale} reads none of the files that are made here.")
     if missing := missing_data(params):
         raise CorpusError("\n".join(missing))
 
 
-def _make(file, path, limit):
-    """Make a file from its dataset, a text with a tenth more than `limit` MB."""
+def _make(file, path, size):
+    """Make a file from its dataset, a text of `size` MB."""
     import datasets  # here, as it takes a second and there may be nothing to get
 
     name, config, revision = HUB[_target(file)]
     load = partial(datasets.load_dataset, name, revision=revision)
     with atomic_path(path) as unfinished:
         if file in TEXTS:
-            _write_text(load(config, split="train", streaming=True), unfinished, file, 1.1 * limit)
+            _write_text(load(config, split="train", streaming=True), unfinished, file, size)
         elif config == "all":
             configs = datasets.get_dataset_config_names(name, revision=revision)
             sets = [load(one, split="train").select_columns(BLIMP) for one in configs]

@@ -26,7 +26,8 @@ PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "tokenizers", "torch", "
 def evaluate_once(run: Run, corpus: Corpus, **how) -> pd.DataFrame:
     """`evaluate(run, corpus, **how)`, read from build/<scale>/scores if it was computed before.
 
-    A file is named by a digest of all that decides its scores; the first line is one of its rows.
+    A file is named by a digest of all that decides its scores; its first line is the SHA-256 of the
+    rest.
     """
     as_text = {"default": lambda rows: rows.to_json(orient="split", double_precision=15)}
     key = digest(json.dumps(_key(run, corpus, **how), **as_text))

@@ -64,10 +64,12 @@ def prepare(run: Run, params: Params) -> None:
 
 
 def provenance(params: Params) -> str:
-    """Scale, number of runs, versions and machine, as one Markdown line."""
+    """Scale, declared runs, and the versions that executed this notebook, as one Markdown line."""
     names = ("torch", "transformers", "numpy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    study, extended = (len(params.runs_of(grid)) for grid in ("study", "extended"))
     return (
-        f"*Scale {params.scale}; {len(params.names())} arms x {len(params.seeds)} seeds; "
-        f"Python {platform.python_version()}, {versions}; {platform.machine()}.*"
+        f"*Scale {params.scale}; {study} runs of the study and {extended} of the extended grid are "
+        f"declared; executed with Python {platform.python_version()}, {versions}; "
+        f"{platform.machine()}.*"
     )

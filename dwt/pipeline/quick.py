@@ -14,10 +14,10 @@ import pandas as pd
 
 from dwt.analysis import plot_style
 from dwt.config.params import ParamsError, Run, load_params, resolve
-from dwt.pipeline.stages import run_all
+from dwt.pipeline.stages import default_jobs, run_all
 from dwt.training.teachers import write_teacher
 
-LOOK = {
+LABELS = {
     "scratch": "the student alone",
     "normal": "taught by the weak teacher",
     "remapped-no-kd": "started from the teacher's weights",
@@ -28,21 +28,22 @@ def main() -> None:
     """Train what is missing of the four runs and print what came out."""
     try:
         params = load_params()
-        runs = {name: resolve(name, params.seeds[0], params) for name in LOOK}
+        runs = {name: resolve(name, params.seeds[0], params) for name in LABELS}
         teacher = resolve(runs["normal"].teacher, params.seeds[0], params)
     except ParamsError as error:
         sys.exit(str(error))
     os.chdir(params.root)
+    jobs = default_jobs(params.settings.train.threads)
     students = [run for run in runs.values() if run.kind == "student"]
     first = [f"corpus@{params.scale}", *map(_stage, (runs["scratch"], teacher))]
     graph = nx.DiGraph([("notebooks", first[0]), *((first[0], name) for name in first[1:])])
-    failed = run_all(graph, jobs=2)
+    failed = run_all(graph, jobs=jobs)
     if not failed:
         for run in students:
             write_teacher(run)
         graph = nx.DiGraph()
         graph.add_nodes_from(map(_stage, students))
-        failed = run_all(graph, jobs=2)
+        failed = run_all(graph, jobs=jobs)
     if failed:
         sys.exit(failed)
     print(answer(runs))
@@ -59,8 +60,8 @@ def answer(runs: dict[str, Run]) -> str:
     """The final held-out losses, and that one seed has no interval."""
     files = {name: run.directory / "run.json" for name, run in runs.items()}
     loss = {name: json.loads(file.read_text())["heldout_loss"] for name, file in files.items()}
-    lines = [f"  {LOOK[name]:36}{loss[name]:.3f}" for name in LOOK]
-    for i, name in enumerate([*LOOK][1:], 1):
+    lines = [f"  {LABELS[name]:36}{loss[name]:.3f}" for name in LABELS]
+    for i, name in enumerate([*LABELS][1:], 1):
         lines[i] += f"   gain {loss['scratch'] - loss[name]:+.3f}"
     return "\n".join(
         [
@@ -69,8 +70,8 @@ def answer(runs: dict[str, Run]) -> str:
             f"(scale {runs['scratch'].scale}, seed {runs['scratch'].seed}):",
             *lines,
             "",
-            "One seed has no interval: seeds differ by a few hundredths of a nat. `make study` "
-            "trains all seeds and arms, takes these runs over, and gives intervals.",
+            "One seed has no interval: another one may give another sign. `make study` trains all "
+            "seeds and arms, takes these runs over, and gives intervals.",
         ]
     )
 
@@ -82,7 +83,7 @@ def curves(runs: dict[str, Run]) -> plt.Figure:
     for name, look in plot_style.styles(runs).items():
         history = pd.read_csv(runs[name].directory / "history.csv").dropna(subset="heldout_loss")
         axis.plot(history["step"], history["heldout_loss"], color=look.color, ls=look.linestyle,
-                  label=LOOK[name])  # fmt: skip
+                  label=LABELS[name])  # fmt: skip
     axis.set(xlabel="step", ylabel=plot_style.LOSS)
     axis.legend(frameon=False)
     return figure

@@ -38,6 +38,10 @@ def build(params: Params) -> Path:
     for study in scales.values():
         made, copied = _pages_of(study)
         pages, figures = pages | made, figures | copied
+    side_by_side = params.root / "results" / "scales" / "scales.ipynb"
+    if side_by_side.is_file():
+        notebook = nbformat.read(side_by_side, as_version=4)
+        pages["scales.ipynb"] = nbformat.writes(with_alt_texts(notebook)) + "\n"
     pages["index.md"] = _first_page(params, scales, missing)
     folder = params.root / "build" / "report"
     source, html, out = folder / "source", folder / "html", params.root / "report"
@@ -68,7 +72,9 @@ def _first_page(params, scales, missing):
         *(f"Scale {name} is left out: {why}" for name, why in missing.items()),
         "## Every claim at every scale",
         compared.read_text(encoding="utf-8") if compared.is_file() else _read(first, "claims.md"),
-        _contents(f"{name}/index" for name in scales),
+        _contents(
+            [*(f"{name}/index" for name in scales), *(["scales"] if compared.is_file() else [])]
+        ),
     ]
     return "\n\n".join(parts)
 

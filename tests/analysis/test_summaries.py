@@ -10,6 +10,7 @@ from made_up import study, write_tables
 from test_plots import tokens
 
 from dwt.analysis import wording
+from dwt.analysis.answers import four_answers
 from dwt.analysis.claims import as_markdown, claims, claims_by_scale
 from dwt.analysis.comparisons import differences
 from dwt.analysis.stats import paired
@@ -76,6 +77,8 @@ def test_one_seed_has_no_intervals_in_any_answer(tmp_path):
     save(tokens().query("seed == 1"), tokens_file(params))
     judged = claims(params)
     texts = [describe(params, name) for name in ANALYSES] + [describe_study(params)]
+    texts.append(four_answers(params))
+    assert not any("% interval" in text for text in texts)
     texts += [describe_size(params), wording.claims_table(judged)]
     texts.append(as_markdown(claims_by_scale({"one": params})))
     for name in FACTORS:
@@ -189,3 +192,28 @@ def test_committed_answers_are_those_of_the_committed_tables(scale):
     for name, text in expected.items():
         file = params.path("results", name, "answer.md")
         assert file.read_text(encoding="utf-8") == text, file
+    questions = params.path("results", "summary", "questions.md").read_text(encoding="utf-8")
+    assert questions == four_answers(params)
+
+
+def test_the_four_answers_are_those_of_the_made_up_study(params):
+    teach, strongly, long, copy, _, note, *_ = four_answers(params).split("\n")
+    assert "up to a gap of 0.40 nats" in teach and "through 3 teachers" in teach
+    assert re.search(r"`normal`, whose teacher is 0\.10 behind, gains \+0\.1[45]", teach)
+    assert strongly.startswith("- **How strongly?** ") and "weight 4 gains" in strongly
+    assert "Of 5 soft weights that fall" in long and "at four times the steps" in long
+    assert "with the hard loss only, copied weights gain +0.6" in copy
+    assert note.endswith("95 % intervals.")
+
+
+@pytest.mark.parametrize("gone", [["strong"], ["4-to-1"], ["remapped"], ["normal"]])
+def test_an_answer_without_its_runs_says_so(gone, small):
+    changed = {name: small.arms[name].model_copy(update={"temperature": 9.0}) for name in gone}
+    text = four_answers(small.model_copy(update={"arms": small.arms | changed}))
+    assert f"Not run at scale laptop: `{gone[0]}`" in text
+    assert text.count("- **") == 4
+
+
+def test_without_any_analysis_of_the_extended_grid_all_answers_stand(small):
+    factors = {name: small.analyses[name] for name in FACTORS}
+    assert four_answers(small.model_copy(update={"analyses": factors})) == four_answers(small)

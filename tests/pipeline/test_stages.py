@@ -12,7 +12,7 @@ import networkx
 import pytest
 import yaml
 from conftest import ROOT, run
-from projects import dvc, project_copy, runs_again
+from projects import dvc, edit, project_copy, runs_again
 
 from dwt.config.params import load_params, resolve
 from dwt.pipeline import stages as pipeline
@@ -357,6 +357,15 @@ def test_a_stage_that_fails_ends_with_its_cause(tmp_path):
     assert done.returncode == 1
     assert "Traceback" in done.stdout
     assert re.fullmatch(r"stage corpus@smoke failed: \S*CorpusError: .*'patsi'.*\n", done.stderr)
+
+
+def test_a_mistake_in_params_is_named_by_a_plain_dvc_repro_too(tmp_path):
+    root = project_copy(tmp_path)
+    edit(root, "strong: {teacher: weak-teacher", "strong: {techer: weak-teacher")
+    done = run("dvc", "repro", cwd=root)
+    assert done.returncode != 0 and not (root / "runs").exists()
+    assert "params.yaml: arms.strong.techer: unknown key; allowed: teacher, " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_dvc_cannot_read_is_named_with_its_line_before_anything_runs(tmp_path):
