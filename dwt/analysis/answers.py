@@ -13,9 +13,7 @@ from dwt.analysis.teacher_gap import gap_line, gap_points
 from dwt.analysis.wording import describe_gap, direction, listed
 from dwt.config.files import atomic_path
 from dwt.config.params import resolve
-from dwt.config.schema import Params
-
-SCHEDULES = ("4-to-1", "4-to-0", "1-to-0", "1-then-0", "adaptive")
+from dwt.config.schema import Params, Schedule
 
 
 def four_answers(params: Params) -> str:
@@ -42,20 +40,21 @@ def _should_it_teach(params):
     points = gap_points(params, arms)
     teachers = points["teacher"].nunique()
     finding, bounds = describe_gap(gap_line(points, level=params.verdict.level), points)
-    text = f"{finding}{f' ({bounds})' if bounds else ''}, by a straight line through {teachers} "
-    text += "teachers."
-    for arm, rows in points.groupby("arm", sort=False):
-        d = _gain(params, arm, arms[0])
-        text += f" `{arm}`, whose teacher is {plain(rows['gap'].mean())} behind, gains {short(d)}"
-        text += f" at equal steps{_at_equal_flops(params, arm, 'forward')}."
-        break
-    return text
+    arm, gap = points["arm"].iloc[0], points.loc[points["arm"] == points["arm"].iloc[0], "gap"]
+    d = _gain(params, arm, "scratch")
+    words = "Yes, if it is close", "Not a teacher as far behind as these", "That is not clear"
+    return (
+        f"{direction(d, words)}: {finding[0].lower()}{finding[1:]}"
+        f"{f' ({bounds})' if bounds else ''}, by a straight line through {teachers} teachers. "
+        f"`{arm}`, whose teacher is {plain(gap.mean())} behind, gains {short(d)} at equal steps"
+        f"{_at_equal_flops(params, arm, 'forward')}."
+    )
 
 
-def _at_equal_flops(params, arm, reading):
+def _at_equal_flops(params, arm, reading, *, over=""):
     rows = gains_at_equal_flops(params)
     rows = rows[(rows["arm"] == arm) & (rows["reading"] == reading)]
-    return "".join(f" and {short(row)} at equal FLOPs ({READINGS[reading]})"
+    return "".join(f" and {short(row)}{over} at equal FLOPs ({READINGS[reading]}, {row.n} seeds)"
                    for row in rows.itertuples())  # fmt: skip
 
 
@@ -65,34 +64,40 @@ def _how_strongly(params):
     strong, normal = (
         weight_label(resolve(arm, 0, params).soft_weight) for arm in ("strong", "normal")
     )
-    words = f"With {strong}, not {normal}", f"With {normal}, not {strong}", "That is not clear"
-    return f"{direction(d, words)}: {strong} gains {short(d)} over {normal}."
+    words = "better than", "worse than", "not clearly different from"
+    return f"{strong.capitalize()} is {direction(d, words)} {normal} (gain {short(d)})."
 
 
 def _for_how_long(params):
-    measured = [*gains(params, [*SCHEDULES], against="normal").itertuples()]
+    falling = [
+        name for name, arm in params.all_arms.items()
+        if isinstance(arm.soft_weight, Schedule) and arm.teacher == "weak-teacher"
+        and not arm.remap and arm.budget == 1
+    ]  # fmt: skip
+    measured = [*gains(params, falling, against="normal").itertuples()]
     if not measured:
-        return _not_run(params, [*SCHEDULES, "normal"])
+        return _not_run(params, [*falling, "normal"])
     better, worse = sum(row.low > 0 for row in measured), sum(row.high < 0 for row in measured)
     best = max(measured, key=lambda row: row.mean)
     text = (
         f"Of {len(measured)} soft weights that fall, {better} are clearly better than a constant "
-        f"one and {worse} clearly worse. The best of these runs, `{best.arm}`, gains {short(best)}"
-        ", an overestimate since they chose it."
+        f"one and {worse} clearly worse. The best of these runs, `{best.arm}`, gains {short(best)} "
+        f"over it{_at_equal_flops(params, best.arm, 'forward', over=' over no teacher')}; both are "
+        "overestimates, since these runs chose it."
     )
     if len(measured) == 1:
         text = (
             f"One weight that falls was run: `{best.arm}` gains {short(best)} over a constant one."
         )
-    return text + _at_four_times_the_steps(params, "normal", "A constant weight")
+    return text + _with_more_steps(params, "normal", "A constant weight")
 
 
-def _at_four_times_the_steps(params, arm, what):
+def _with_more_steps(params, arm, what):
     words = "helps", "hurts", "does not clearly help"
-    d = _gain(params, f"{arm}-4x", "scratch-4x")
-    return (
-        "" if d is None else f" {what} {direction(d, words)} at four times the steps ({short(d)})."
-    )
+    if (d := _gain(params, f"{arm}-4x", "scratch-4x")) is None:
+        return ""
+    times = f"{params.all_arms[f'{arm}-4x'].budget:g} times the steps"
+    return f" {what} {direction(d, words)} at {times} ({short(d)})."
 
 
 def _copy_its_weights(params):
@@ -106,7 +111,7 @@ def _copy_its_weights(params):
     return (
         f"{direction(copied, words)}: with the hard loss only, copied weights gain {short(copied)}"
         f"{counted}; the soft loss on top {direction(both, verbs)} ({short(both)})."
-        + _at_four_times_the_steps(params, "remapped-no-kd", "Copying")
+        + _with_more_steps(params, "remapped-no-kd", "Copying")
     )
 
 

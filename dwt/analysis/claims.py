@@ -34,7 +34,9 @@ def claims(params: Params) -> pd.DataFrame:
         step = runs.loc[runs["arm"] == claim.arm, "steps"].max()
         if claim.measure == "equal_flops_loss":
             wide = baselines.assign(**{claim.against: 0.0})
-        elif claim.at < 1 and both["arm"].nunique() == 2:
+        elif claim.at < 1:
+            if both["arm"].nunique() < 2:
+                continue
             wide, step = losses_at(both, claim.at)
         else:
             wide = losses(runs, claim.measure)
@@ -107,15 +109,15 @@ def finished(params: Params) -> tuple[dict[str, Params], dict[str, str]]:
             where = file.relative_to(params.root)
             missing[name] = f"{where} is missing; run the study with `scale: {name}`"
             continue
-        run = {*pd.read_csv(file)["seed"]}
-        seeds = [seed for seed in params.seeds if seed in run] or params.seeds
-        there[name] = at.model_copy(update={"seeds": seeds})
         try:
-            for kind in ("runs", "curves", "scores"):
+            run = {*table("runs", at)["seed"]}
+            seeds = [seed for seed in params.seeds if seed in run] or params.seeds
+            there[name] = at.model_copy(update={"seeds": seeds})
+            for kind in ("curves", "scores"):
                 table(kind, there[name])
         except TablesError as fault:
             missing[name] = str(fault)
-            del there[name]
+            there.pop(name, None)
     return there, missing
 
 

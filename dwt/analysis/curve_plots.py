@@ -41,12 +41,15 @@ def gain_curves(runs: pd.DataFrame, curves: pd.DataFrame, arms, axis: Axes, *, l
     parts = ", ".join(f"{' and '.join(group)} {word}" for word, group in ends.items())
     numbers = "; ".join(f"{arm}\xa0{short(d)}" for arm, d in gains.items())
     seeds = sample([d.n for d in gains.values()], level)
-    set_finding(axis, f"Against {base}: {parts}", f"at the end {numbers} {seeds}", label=STEP)
+    set_finding(axis, f"At the end, against {base}: {parts}", f"{numbers} {seeds}", label=STEP)
 
 
 def effective_weight(curves: pd.DataFrame, arms, axes) -> None:
     """Soft against hard gradient at the logits over training: their ratio and their cosine."""
-    names = {"gradient_ratio": "soft / hard gradient norm", "gradient_cosine": "cosine of the two"}
+    names = {
+        "gradient_ratio": "soft / hard gradient norm",
+        "gradient_cosine": "cosine of soft and hard gradient",
+    }
     for axis, (column, name), rest in zip(axes, names.items(), (1, 0), strict=True):
         axis.axhline(rest, color="0.4", lw=0.8)
         means = _mean_curves(axis, by_step(curves, arms, column), curves)

@@ -146,6 +146,9 @@ def gain_by_token(tokens: pd.DataFrame, axis: Axes, *, level=0.95) -> None:
     axis.set_ylabel(f"gain over {without} (nats)")
     (right, _), (wrong, _) = (gains_by_side(tokens, level=level)[side] for side in (True, False))
     where = "right" if right.mean > wrong.mean else "wrong"
+    better = f"{arm} gains more where its teacher is {where}"
+    if max(right.mean, wrong.mean) <= 0:
+        better = f"{arm} gains on neither side; it loses less where its teacher is {where}"
     numbers = f"right: {short(right)}; wrong: {short(wrong)} {sample(right.n, level)}"
-    set_finding(axis, f"{arm} gains more where its teacher is {where}", numbers,
+    set_finding(axis, better, numbers,
              label="rank of the true token in the training text")  # fmt: skip

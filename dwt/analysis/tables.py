@@ -74,7 +74,7 @@ def collect(params: Params, grid: str = "study") -> None:
     tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
     if grid == "study":
         tables["scores"] = _scores(params)
-    declared = {name: _declared(frame, name, params, grid) for name, frame in tables.items()}
+    declared = {name: _declared(frame, name, params, [grid]) for name, frame in tables.items()}
     for name, frame in declared.items():
         there = {*zip(frame["arm"], frame["seed"], strict=True)}
         for arm, seed in params.runs_of(grid):
@@ -106,14 +106,11 @@ def table(name: str, params: Params) -> pd.DataFrame:
 
     Only rows of runs with the settings of params.yaml; `missing_runs` names the others. Scores are
     those of final weights and of baselines, fine-tuned with the setting chosen for the task. A
-    TablesError if the table is missing, or `scratch`, with which all is compared, has no rows.
+    TablesError if a table is missing, has a run twice or a curve that is not whole, or `scratch`,
+    with which all is compared, has no rows. The settings `evaluate` of scores are not compared.
     """
     rows = _table(name, params)
-    if name == "scores":
-        return final_rows(selected_rows(rows)).reset_index(drop=True)
-    if _file(name, params, "extended").is_file():
-        rows = pd.concat([rows, _table(name, params, "extended")], ignore_index=True)
-    return rows
+    return final_rows(selected_rows(rows)).reset_index(drop=True) if name == "scores" else rows
 
 
 def scores_by_step(params: Params) -> pd.DataFrame:
@@ -197,25 +194,30 @@ def save(frame: pd.DataFrame, path: Path, *, noise: float = 0.0) -> None:
                 shutil.copyfile(path, partial)
 
 
-def _table(name, params, grid="study"):
-    """The declared rows of one file whose runs have the settings of params.yaml."""
-    command = f"dvc repro collect@{params.scale}"
-    runs = _declared(_read("runs", params, grid, command), "runs", params, grid)
+def _table(name, params):
+    """The declared rows, of the study and the extended grid, with the settings of params.yaml."""
+    runs = _declared(_read("runs", params), "runs", params)
     expected = {arm: settings_digest(params, arm) for arm in runs["arm"].unique()}
-    runs = runs[runs["settings"] == runs["arm"].map(expected)]
-    if grid == "study" and "scratch" not in {*runs["arm"]}:
+    runs = runs[runs["settings"] == runs["arm"].map(expected)].reset_index(drop=True)
+    if "scratch" not in {*runs["arm"]}:
         raise TablesError(
-            f"{_file('runs', params, grid).relative_to(params.root)}: no run of 'scratch', the "
-            "student without a teacher, with the settings of params.yaml; run make study"
+            f"{_file('runs', params).relative_to(params.root)}: no run of 'scratch', the student "
+            "without a teacher, with the settings of params.yaml; run make study"
         )
     if name == "runs":
-        return runs.reset_index(drop=True)
-    rows = _declared(_read(name, params, grid, command), name, params, grid)
-    current = rows.set_index(["arm", "seed"]).index.isin(runs.set_index(["arm", "seed"]).index)
+        return runs
+    rows, keys = _declared(_read(name, params), name, params), ["arm", "seed"]
+    if name == "curves":
+        last, file = rows.groupby(keys)["step"].max(), _file(name, params).relative_to(params.root)
+        for run in runs.itertuples():
+            if last.get((run.arm, run.seed)) != run.steps:
+                whose = f"{file}: the curve of '{run.arm}', seed {run.seed}"
+                raise TablesError(f"{whose}, is not whole; run make study (or make extended)")
+    current = rows.set_index(keys).index.isin(runs.set_index(keys).index)
     return rows[current | (rows["kind"] == "baseline")].reset_index(drop=True)
 
 
-def _file(name, params, grid):
+def _file(name, params, grid="study"):
     prefix = "" if grid == "study" else "extended-"
     return params.path("results", "tables", f"{prefix}{name}.csv")
 
@@ -225,8 +227,12 @@ def _require(file, params, command, whose=""):
         raise TablesError(f"{whose}{file.relative_to(params.root)} is missing; run {command}")
 
 
-def _read(name, params, grid, command):
-    return _read_file(_file(name, params, grid), name, params, command)
+def _read(name, params):
+    """Both files of a table, of which the second, of the extended grid, may not exist."""
+    files = [_file(name, params), _file(name, params, "extended")]
+    files = [files[0], *(file for file in files[1:] if file.is_file() and name != "scores")]
+    command = f"dvc repro collect@{params.scale}"
+    return pd.concat([_read_file(file, name, params, command) for file in files])
 
 
 def _read_file(file, name, params, command, whose=""):
@@ -240,16 +246,22 @@ def _read_file(file, name, params, command, whose=""):
         raise TablesError(f"{file.relative_to(params.root)}: {error}") from error
 
 
-def _declared(frame, name, params, grid):
+def _declared(frame, name, params, grids=("study", "extended")):
     """The declared rows and columns, in the order of params.yaml."""
-    file = _file(name, params, grid).relative_to(params.root)
+    file = _file(name, params).relative_to(params.root)
     if absent := [column for column in COLUMNS[name] if column not in frame]:
         command = f"run dvc repro collect@{params.scale}"
         raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
     by_run = dict(list(frame.groupby(KEYS, sort=False)))
+    declared = dict.fromkeys(run for grid in grids for run in params.runs_of(grid))
     wanted = [("standalone" if arm in params.all_models else "student", arm, seed)
-              for arm, seed in params.runs_of(grid)]  # fmt: skip
+              for arm, seed in declared]  # fmt: skip
     rows = [by_run[key] for key in wanted if key in by_run]
+    if name == "runs" and (twice := [of_run for of_run in rows if len(of_run) > 1]):
+        arm, seed = twice[0].iloc[0][["arm", "seed"]]
+        raise TablesError(
+            f"{file}: '{arm}', seed {seed}, has {len(twice[0])} rows; remove all but one"
+        )
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]
 

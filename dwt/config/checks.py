@@ -37,6 +37,11 @@ def conflicts(params: Params) -> Iterator[str]:
     for kind in ("models", "arms"):
         for name in getattr(params, kind).keys() & getattr(params.extended, kind).keys():
             yield f"extended.{kind}.{name}: {kind} has one of that name; give it another"
+    budgets = {name: model.budget for name, model in params.all_models.items()}
+    budgets |= {name: arm.budget for name, arm in params.all_arms.items()}
+    for name, budget in budgets.items():
+        if (steps := round(budget * params.settings.train.steps)) < 1:
+            yield f"{name}: budget {budget:g} of scales.{scale}.train.steps is {steps} steps"
     for name in params.all_arms:
         yield from _of_arm(params, name)
     first_with: dict[str, str] = {}  # settings -> arm

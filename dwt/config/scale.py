@@ -43,6 +43,10 @@ class Shape(Section):
     def _heads_divide_width(self):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        if self.family == "modernbert" and self.width // self.heads % 2:
+            raise ValueError(
+                f"width {self.width} / heads {self.heads} is odd; rotary positions need it even"
+            )
         return self
 
 

@@ -31,7 +31,9 @@ MESSAGES = {
 class Section(BaseModel):
     """Base class of the sections of params.yaml: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 def as_list(value: Any) -> list:

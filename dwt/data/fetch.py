@@ -38,7 +38,7 @@ def missing_data(params: Params) -> list[str]:
     """One line per local file that the scale needs and that does not exist: key, file, remedy."""
     lines, get = [], f"run `python -m dwt.data.fetch --scale {params.scale}`"
     for file, key in params.settings.local_files().items():
-        if not glob.glob(str(params.root / file), recursive=True):
+        if not glob.glob(file, root_dir=params.root, recursive=True):
             remedy = get if _target(file) else "add it, or change the key (data/README.md)"
             lines.append(f"params.yaml: scales.{params.scale}.{key}: no file {file}; {remedy}")
     return lines

@@ -24,7 +24,7 @@ def open_files(patterns: list[str], key: str, root: Path, *, column: str) -> tup
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = sorted(Path(p) for p in glob.glob(str(root / pattern), recursive=True))
+        found = sorted(root / p for p in glob.glob(pattern, root_dir=root, recursive=True))
         if not found:
             problem = "matches no file" if glob.has_magic(pattern) else "does not exist"
             raise CorpusError(f"{key}: {pattern!r} {problem} (paths start from the project root)")

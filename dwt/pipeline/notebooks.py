@@ -34,6 +34,8 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         copy = {"cell_type": cell.cell_type, "source": cell.source, "metadata": {}}
         if tags := cell.metadata.get("tags"):
             copy["metadata"] = {"tags": list(tags)}
+        if "attachments" in cell:  # images pasted into text
+            copy["attachments"] = cell.attachments
         if cell.cell_type == "code":
             copy |= {"outputs": [], "execution_count": None}
         cells.append(copy)
@@ -61,7 +63,7 @@ def copy_all(source: Path, target: Path) -> None:
         Naming a file that is not a notebook; nothing is written then.
     """
     copies = {}
-    for path in sorted(source.glob("*.ipynb")):
+    for path in sorted(source.glob("[0-9][0-9]-*.ipynb")):  # not JupyterLab's Untitled.ipynb
         try:
             notebook = clean(nbformat.read(path, as_version=4))
         except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
@@ -69,7 +71,9 @@ def copy_all(source: Path, target: Path) -> None:
         for cell in notebook.cells:
             if "parameters" in cell.metadata.get("tags", ()):
                 cell.source = "\n".join(f"{name} = None" for name in assigned(cell.source))
-        copies[path.name.partition("-")[2]] = notebook
+        if (name := path.name.partition("-")[2]) in copies:
+            raise SystemExit(f"{path}: another notebook is called {name}, too; rename one of them")
+        copies[name] = notebook
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name, notebook in copies.items():

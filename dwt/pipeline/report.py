@@ -15,8 +15,11 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.cmd.build import build_main
 
-from dwt.analysis.claims import finished
-from dwt.analysis.tables import TablesError
+from dwt.analysis.answers import four_answers
+from dwt.analysis.claims import as_markdown, claims, claims_by_scale, finished
+from dwt.analysis.summaries import describe, describe_study
+from dwt.analysis.tables import TablesError, missing_runs
+from dwt.analysis.wording import claims_table
 from dwt.config.params import ParamsError, load_params
 from dwt.config.schema import Params
 
@@ -42,7 +45,8 @@ def build(params: Params) -> Path:
     if side_by_side.is_file():
         notebook = nbformat.read(side_by_side, as_version=4)
         pages["scales.ipynb"] = nbformat.writes(with_alt_texts(notebook)) + "\n"
-    pages["index.md"] = _first_page(params, scales, missing)
+    first = [f"{name}/index" for name in scales] + ["scales"] * side_by_side.is_file()
+    pages["index.md"] = _first_page(scales, missing) + "\n\n" + _contents(first)
     folder = params.root / "build" / "report"
     source, html, out = folder / "source", folder / "html", params.root / "report"
     for file in [file for file in source.rglob("*") if file.is_file()]:
@@ -61,20 +65,16 @@ def build(params: Params) -> Path:
     return out / "index.html"
 
 
-def _first_page(params, scales, missing):
+def _first_page(scales, missing):
     """The four answers at the first scale, every claim at every scale, and where the rest is."""
     first = next(iter(scales.values()))
-    compared = params.root / "results" / "scales" / "claims.md"
     parts = [
         "# Distillation from a weak teacher",
-        _read(first, "questions.md"),
+        four_answers(first),
         f"All answers and figures: {', '.join(f'[{name}]({name}/index.md)' for name in scales)}.",
         *(f"Scale {name} is left out: {why}" for name, why in missing.items()),
         "## Every claim at every scale",
-        compared.read_text(encoding="utf-8") if compared.is_file() else _read(first, "claims.md"),
-        _contents(
-            [*(f"{name}/index" for name in scales), *(["scales"] if compared.is_file() else [])]
-        ),
+        as_markdown(claims_by_scale(scales)),
     ]
     return "\n\n".join(parts)
 
@@ -87,11 +87,13 @@ def _pages_of(params):
         pages[f"{scale}/{name}.ipynb"] = nbformat.writes(with_alt_texts(notebook)) + "\n"
         figure = params.path("results", analysis, f"{analysis}.svg")
         if analysis != "summary" and figure.is_file():
-            answer = (figure.parent / "answer.md").read_text(encoding="utf-8")
             image = f"![{figure_text(notebook)}](figures/{figure.name})"
-            parts += [f"## [{title(notebook)}]({name}.ipynb)", answer, image]
+            parts += [f"## [{title(notebook)}]({name}.ipynb)", describe(params, analysis), image]
             figures[f"{scale}/figures/{figure.name}"] = figure
-    head = [f"# Scale {scale}", _read(params, "answer.md"), "## Claims", _read(params, "claims.md")]
+    head = [f"# Scale {scale}", describe_study(params)]
+    if missing := missing_runs(params, params.names()):
+        head.append(f"Figures and notebooks are older: not trained with these settings: {missing}.")
+    head += ["## Claims", claims_table(claims(params))]
     contents = _contents(Path(name).stem for name in pages)
     pages[f"{scale}/index.md"] = "\n\n".join([*head, *parts, contents])
     return pages, figures
@@ -132,14 +134,6 @@ def figure_text(notebook: NotebookNode, *, until: int | None = None) -> str:
 
 def _contents(names):
     return "\n".join(["```{toctree}", ":hidden:", *names, "```"])
-
-
-def _read(params, name):
-    path = params.path("results", "summary", name)
-    if not path.is_file():
-        command = f"make study with `scale: {params.scale}` in params.yaml"
-        raise TablesError(f"{path.relative_to(params.root)} is missing; run {command}")
-    return path.read_text(encoding="utf-8").strip()
 
 
 def _write(path, text):

@@ -93,7 +93,8 @@ def test_a_scale_that_lacks_a_declared_arm_is_shown_without_its_claims(params):
 
 
 def test_a_scale_with_other_settings_than_its_tables_is_left_out_by_its_reason(params):
-    edit(params, "runs", lambda rows: rows.assign(settings="of before"))
+    for prefix in PREFIXES:
+        edit(params, f"{prefix}runs", lambda rows: rows.assign(settings="of before"))
     studies, missing = scales.finished(params)
     assert list(studies) == ["laptop"]
     assert "no run of 'scratch'" in missing["smoke"]

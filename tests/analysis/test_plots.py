@@ -92,7 +92,7 @@ def test_the_lead_is_a_gain_with_a_tick_where_curves_cross(params, axis):
     late = (curves["arm"] == "very-weak") & (curves["step"] < 300)
     curves.loc[late, "heldout_loss"] -= 0.5
     curve_plots.gain_curves(runs, curves, ["scratch", "normal", "very-weak"], axis)
-    assert words(axis) == "Against normal: very-weak worse"
+    assert words(axis) == "At the end, against normal: very-weak worse"
     ticks = [line for line in axis.lines if line.get_marker() == "|"]
     measured = crossings(curves, "very-weak", "normal")
     assert not np.isnan(measured).any() and sorted(ticks[0].get_xdata()) == sorted(measured)
@@ -122,7 +122,7 @@ def test_an_arm_that_was_not_run_is_left_out_of_the_curves(mirrored, axes):
     runs, curves, arms = table("runs", mirrored), table("curves", mirrored), [*TEACHERS, "adaptive"]
     curve_plots.loss_curves(runs, curves, arms, axes[0])
     curve_plots.gain_curves(runs, curves, arms, axes[1])
-    assert words(axes[1]) == "Against normal: very-weak and extremely-weak better"
+    assert words(axes[1]) == "At the end, against normal: very-weak and extremely-weak better"
     curve_plots.effective_weight(curves, arms, axes[1:])
 
 

@@ -26,7 +26,7 @@ def write_run(params, arm, seed, noise=0.001):
     run = resolve(arm, seed, params)
     run.directory.mkdir(parents=True, exist_ok=True)
     loss = LOSS[arm] + 0.1 * seed + noise * ((7 * seed + len(arm)) % 5)
-    step = np.arange(1, 11) * 10
+    step = np.arange(1, 11) * run.train["steps"] // 10
     taught = run.teacher and run.soft_weight != 0
     history = pd.DataFrame({"step": step, "tokens": step * 64}).assign(
         learning_rate=1e-3, hard=loss, soft=1.0 if taught else np.nan, hard_weight=1.0,
@@ -292,7 +292,8 @@ def test_rows_of_the_extended_grid_follow_those_of_the_study(params):
     rows = table("runs", params)
     pd.testing.assert_frame_equal(rows.head(len(study)), study, check_dtype=False)
     assert {*rows["arm"].tail(3)} == {"same-size-teacher"} and len(rows) == len(study) + 3
-    assert {*table("curves", params)["arm"]} == {*params.names()}
+    with pytest.raises(TablesError, match="the curve of 'same-size-teacher', seed 0, is not whole"):
+        table("curves", params)
 
 
 def test_arms_that_have_no_run_are_named(params):
@@ -305,3 +306,37 @@ def test_arms_that_have_no_run_are_named(params):
 
 def test_where_token_losses_were_not_computed_there_are_no_rows(params):
     assert results.token_losses(params).empty
+
+
+def test_seeds_that_the_extended_grid_ran_are_shown_when_the_study_asks_for_them(params):
+    collect(params)
+    rows = pd.read_csv(params.path("results", "tables", "runs.csv"))
+    results.save(
+        rows.assign(seed=rows["seed"] + 3), params.path("results", "tables", "extended-runs.csv")
+    )
+    six = table("runs", params)
+    asked = change(params.root, lambda p: p.update(seeds=[0, 1, 2, 3, 4, 5]))
+    assert sorted(table("runs", asked)["seed"].unique()) == [0, 1, 2, 3, 4, 5]
+    assert len(table("runs", asked)) == len(six) == 6 * len(params.names())
+    assert results.missing_runs(asked, params.names()) == ""
+
+
+def damage(params, name, change_rows):
+    file = params.path("results", "tables", f"{name}.csv")
+    change_rows(pd.read_csv(file)).to_csv(file, index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "change_rows", "message"),
+    [
+        ("curves", lambda rows: rows.head(len(rows) // 2), "the curve of .* is not whole"),
+        ("curves", lambda rows: rows.head(0), "the curve of 'scratch', seed 0, is not whole"),
+        ("curves", lambda rows: rows.assign(step=rows["step"] * 2), "is not whole"),
+        ("runs", lambda rows: pd.concat([rows, rows]), "'scratch', seed 0, has 2 rows"),
+    ],
+)
+def test_a_damaged_table_is_refused_by_name(params, name, change_rows, message):
+    collect(params)
+    damage(params, name, change_rows)
+    with pytest.raises(TablesError, match=message):
+        table("curves", params)

@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT, run
 from projects import project_copy
 
+from dwt.config.params import load_params, resolve
 from dwt.pipeline.check import TOLERANCE, compare
 
 COMMITTED = pd.read_csv(ROOT / "results" / "laptop" / "summary" / "claims.csv")
@@ -50,14 +51,23 @@ def check(root):
     return run(sys.executable, "-m", "dwt.pipeline.check", cwd=root)
 
 
-def test_the_command_compares_with_the_last_commit_and_fails_if_a_claim_differs(tmp_path):
+def test_the_command_says_what_was_not_run_here_and_fails_if_a_claim_differs(tmp_path):
     root = project_copy(tmp_path)
     assert "is not in the last commit" in check(root).stderr
     subprocess.run(["git", "add", "-A"], cwd=root, check=True)
     who = ["-c", "user.name=x", "-c", "user.email=x@y"]
     subprocess.run(["git", *who, "commit", "-qm", "x"], cwd=root, check=True)
     done = check(root)
-    assert done.returncode == 0 and f"{len(COMMITTED)} reproduced" in done.stdout
+    assert done.returncode == 1 and f"{len(COMMITTED)} not run here" in done.stdout
+    params = load_params(root / "params.yaml")
+    for name, seed in params.runs_of("study"):
+        folder = resolve(name, seed, params).directory
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+    done, arms = check(root), {*params.names()}
+    of_study = sum({claim.arm, claim.against} <= arms for claim in params.claims.values())
+    assert done.returncode == 0 and f"{of_study} reproduced" in done.stdout
+    assert f"{len(COMMITTED) - of_study} not run here" in done.stdout
     file = root / "results" / "laptop" / "summary" / "claims.csv"
     COMMITTED.assign(mean=COMMITTED["mean"] + 1).to_csv(file, index=False)
     done = check(root)

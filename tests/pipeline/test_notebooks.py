@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 from dwt.config.params import ParamsError
 from dwt.pipeline.cells import check_parameters
-from dwt.pipeline.notebooks import clean, copy_all, publish
+from dwt.pipeline.notebooks import clean, clean_on_save, copy_all, publish
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -126,3 +127,23 @@ def test_committed_executed_notebooks_can_be_read_in_the_web_view_of_a_repositor
     for path in [*published, ROOT / "results" / "scales" / "scales.ipynb"]:
         assert path.stat().st_size <= 400_000, path
         assert any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells)
+
+
+def test_a_new_notebook_of_jupyterlab_disturbs_no_stage(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("02-pretrain.ipynb", "Untitled.ipynb", "my-pretrain.ipynb"):
+        shutil.copy(NOTEBOOKS[1], folder / name)
+    copy_all(folder, tmp_path / "copies")
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["pretrain.ipynb"]
+    shutil.copy(NOTEBOOKS[0], folder / "16-pretrain.ipynb")
+    with pytest.raises(SystemExit, match="another notebook is called pretrain.ipynb"):
+        copy_all(folder, tmp_path / "copies")
+
+
+def test_images_pasted_into_text_survive_saving():
+    cell = nbformat.v4.new_markdown_cell("![a](attachment:a.png)")
+    cell["attachments"] = {"a.png": {"image/png": "iVBORw0KGgo="}}
+    model = {"type": "notebook", "content": nbformat.v4.new_notebook(cells=[cell])}
+    clean_on_save(model)
+    assert model["content"].cells[0].attachments == cell.attachments
