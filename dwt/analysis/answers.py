@@ -54,8 +54,11 @@ def _should_it_teach(params):
 def _at_equal_flops(params, arm, reading, *, over=""):
     rows = gains_at_equal_flops(params)
     rows = rows[(rows["arm"] == arm) & (rows["reading"] == reading)]
-    return "".join(f" and {short(row)}{over} at equal FLOPs ({READINGS[reading]}, {row.n} seeds)"
-                   for row in rows.itertuples())  # fmt: skip
+    parts = []
+    for row in rows.itertuples():
+        seeds = f", {row.n} seeds" if row.n > 1 else ""
+        parts.append(f" and {short(row)}{over} at equal FLOPs ({READINGS[reading]}{seeds})")
+    return "".join(parts)
 
 
 def _how_strongly(params):

@@ -40,7 +40,8 @@ def conflicts(params: Params) -> Iterator[str]:
     budgets = {name: model.budget for name, model in params.all_models.items()}
     budgets |= {name: arm.budget for name, arm in params.all_arms.items()}
     for name, budget in budgets.items():
-        if (steps := round(budget * params.settings.train.steps)) < 1:
+        steps = round(budget * params.settings.train.steps) if scale in params.scales else 1
+        if steps < 1:
             yield f"{name}: budget {budget:g} of scales.{scale}.train.steps is {steps} steps"
     for name in params.all_arms:
         yield from _of_arm(params, name)

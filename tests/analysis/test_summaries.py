@@ -200,7 +200,7 @@ def test_the_four_answers_are_those_of_the_made_up_study(params):
     teach, strongly, long, copy, _, note, *_ = four_answers(params).split("\n")
     assert "up to a gap of 0.40 nats" in teach and "through 3 teachers" in teach
     assert re.search(r"`normal`, whose teacher is 0\.10 behind, gains \+0\.1[45]", teach)
-    assert strongly.startswith("- **How strongly?** ") and "weight 4 gains" in strongly
+    assert strongly.startswith("- **How strongly?** ") and "Weight 4 is " in strongly
     assert "Of 5 soft weights that fall" in long and "at 4 times the steps" in long
     assert "with the hard loss only, copied weights gain +0.6" in copy
     assert note.endswith("95 % intervals.")

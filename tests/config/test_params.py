@@ -389,3 +389,21 @@ def test_a_context_that_is_not_set_is_no_part_of_the_settings():
     params = load_params(ROOT / "params.yaml")
     assert "context" not in resolve("normal", 0, params).settings()
     assert resolve("shuffled-contexts", 0, params).settings()["context"] == "shuffled"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("weak-half: {layers: 4, budget: 0.5}", "weak-half: {layers: 4, budget: 0.0001}",
+         "weak-half: budget 0.0001 of scales.laptop.train.steps is 0 steps"),
+        ("soft_weight: 4.0}", "soft_weight: .inf}", "arms.strong.soft_weight: "),
+        ("modernbert, width: 64, heads: 2,", "modernbert, width: 62, heads: 2,",
+         "scales.laptop.model: width 62 / heads 2 is odd; rotary positions need it even"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_in_training_is_refused_at_once(old, new, fault, tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ParamsError, match=re.escape(fault)):
+        load_params(tmp_path / "params.yaml")
