@@ -12,7 +12,8 @@ import yaml
 from conftest import ROOT, run
 from projects import dvc, edit, project_copy, runs_again
 
-from dwt.analysis.tables import collect, table
+from dwt.analysis.collect import collect
+from dwt.analysis.tables import table
 from dwt.config.checks import FACTORS
 from dwt.config.files import file_digest
 from dwt.config.params import load_params

@@ -197,9 +197,8 @@ def _compute(params):
         words = direction(rows[0], THAN)
         lines.append(f"- At equal training FLOPs `{arm}` is {words} no teacher: gain {of_arm}.")
     times = compute.time_to_loss(params).set_index("arm")
-    for arm in ("normal", "strong", "adaptive", "remapped-no-kd"):
-        if arm not in times.index:
-            continue
+    timed = [a for a in ("normal", "strong", "adaptive", "remapped-no-kd") if a in times.index]
+    for arm in timed:
         row = times.loc[arm]
         bounds = f" ({row['low']:.2f} to {row['high']:.2f})" if row["seeds"] > 1 else ""
         when = f"after {row['share']:.2f} of its steps{bounds}"

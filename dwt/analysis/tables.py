@@ -1,19 +1,16 @@
-"""Tidy tables of the runs that params.yaml declares: results/<scale>/tables.
+"""Tidy tables of the runs that params.yaml declares, results/<scale>/tables, and how to read them.
 
-`collect` writes them from finished runs (``python -m dwt.analysis.tables study``, or ``extended``);
-`table` reads them back.
+`dwt.analysis.collect` writes them.
 """
 
 import contextlib
-import json
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from dwt.config.files import atomic_path, digest
-from dwt.config.params import load_params, resolve
+from dwt.config.params import resolve
 from dwt.config.schema import Params
 from dwt.evaluation.model_selection import final_rows, select_settings, selected_rows
 
@@ -38,50 +35,10 @@ TOKEN_COLUMNS = [
     "arm", "against", "seed", "band", "teacher_right", "tokens", "loss", "loss_without"
 ]  # fmt: skip
 INTEGERS = ["seed", "step", "finetune_seed", "epochs", "examples", "train_examples"]  # or missing
-NOISE = 1e-4  # relative: another processor rounds differently, and the file in git stays as it is
 
 
 class TablesError(ValueError):
     """A declared run, or a table of results, is missing or is not what params.yaml asks for."""
-
-
-def collect(params: Params, grid: str = "study") -> None:
-    """Write the tables of a grid, "study" or "extended", from the runs that params.yaml declares.
-
-    Nothing is written unless every declared run is finished; other runs are not read. The extended
-    grid has no scores. Seconds and dates are left out, so the same runs give the same bytes. A
-    TablesError names arm, seed, file and the command that makes it.
-    """
-    runs, curves = [], []
-    for run in (resolve(arm, seed, params) for arm, seed in params.runs_of(grid)):
-        keys = dict(kind=run.kind, arm=run.arm, seed=run.seed)
-        stage = f"dvc repro {run.kind}@{run.scale}-{run.arm}-{run.seed}"
-        command = stage if grid == "study" else "make extended"
-        file, history = run.directory / "run.json", run.directory / "history.csv"
-        for needed in (file, history):
-            _require(needed, params, command, f"arm '{run.arm}', seed '{run.seed}', ")
-        row = json.loads(file.read_text(encoding="utf-8"))
-        for name, value in run.settings().items():
-            if row.get(name) != value:
-                raise TablesError(
-                    f"{run.arm}, seed {run.seed}: {file.relative_to(params.root)} has {name} = "
-                    f"{row.get(name)!r}, params.yaml asks for {value!r}; run {command}"
-                )
-        weight = json.dumps(run.soft_weight, sort_keys=True)
-        settings = settings_digest(params, run.arm)
-        runs.append({**row, **keys, "soft_weight": weight, "settings": settings})
-        curves.append(pd.read_csv(history).assign(**keys))
-    tables = {"runs": pd.DataFrame(runs), "curves": pd.concat(curves)} if runs else {}
-    if grid == "study":
-        tables["scores"] = _scores(params)
-    declared = {name: _declared(frame, name, params, [grid]) for name, frame in tables.items()}
-    for name, frame in declared.items():
-        there = {*zip(frame["arm"], frame["seed"], strict=True)}
-        for arm, seed in params.runs_of(grid):
-            if (arm, seed) not in there:
-                raise TablesError(f"{name}: no row for '{arm}', seed {seed}; run make study")
-    for name, frame in declared.items():
-        save(frame, _file(name, params, grid), noise=NOISE)
 
 
 def settings_digest(params: Params, arm: str) -> str:
@@ -89,16 +46,6 @@ def settings_digest(params: Params, arm: str) -> str:
     run = resolve(arm, 0, params)
     teacher = resolve(run.teacher, 0, params).settings() if run.teacher_directory else None
     return digest([run.settings(), teacher, params.settings.corpus.model_dump(mode="json")])
-
-
-def _scores(params):
-    kinds = dict.fromkeys(params.models, "standalone") | dict.fromkeys(params.arms, "student")
-    frames = []
-    for arm, kind in (kinds | {"baseline": "baseline"}).items():
-        file = params.path("runs", "study", "scores", arm, "scores.csv")
-        command = f"dvc repro evaluate-{kind}@{params.scale}-{arm}"
-        frames.append(_read_file(file, "scores", params, command, f"arm '{arm}', "))
-    return pd.concat(frames)
 
 
 def table(name: str, params: Params) -> pd.DataFrame:
@@ -150,7 +97,7 @@ def missing_runs(params: Params, names: list[str]) -> str:
     Further seeds of the extended grid count where that grid was run at this scale.
     """
     runs, kept = table("runs", params), []
-    extended = _file("runs", params, "extended").is_file()
+    extended = table_file("runs", params, "extended").is_file()
     for name in names:
         there = {*runs.loc[runs["arm"] == name, "seed"]}
         further = extended or name not in params.names()
@@ -196,19 +143,22 @@ def save(frame: pd.DataFrame, path: Path, *, noise: float = 0.0) -> None:
 
 def _table(name, params):
     """The declared rows, of the study and the extended grid, with the settings of params.yaml."""
-    runs = _declared(_read("runs", params), "runs", params)
+    runs = declared_rows(_read("runs", params), "runs", params)
     expected = {arm: settings_digest(params, arm) for arm in runs["arm"].unique()}
     runs = runs[runs["settings"] == runs["arm"].map(expected)].reset_index(drop=True)
     if "scratch" not in {*runs["arm"]}:
         raise TablesError(
-            f"{_file('runs', params).relative_to(params.root)}: no run of 'scratch', the student "
-            "without a teacher, with the settings of params.yaml; run make study"
+            f"{table_file('runs', params).relative_to(params.root)}: no run of 'scratch', the "
+            "student without a teacher, with the settings of params.yaml; run make study"
         )
     if name == "runs":
         return runs
-    rows, keys = _declared(_read(name, params), name, params), ["arm", "seed"]
+    rows, keys = declared_rows(_read(name, params), name, params), ["arm", "seed"]
     if name == "curves":
-        last, file = rows.groupby(keys)["step"].max(), _file(name, params).relative_to(params.root)
+        last, file = (
+            rows.groupby(keys)["step"].max(),
+            table_file(name, params).relative_to(params.root),
+        )
         for run in runs.itertuples():
             if last.get((run.arm, run.seed)) != run.steps:
                 whose = f"{file}: the curve of '{run.arm}', seed {run.seed}"
@@ -217,26 +167,26 @@ def _table(name, params):
     return rows[current | (rows["kind"] == "baseline")].reset_index(drop=True)
 
 
-def _file(name, params, grid="study"):
+def table_file(name, params, grid="study"):
     prefix = "" if grid == "study" else "extended-"
     return params.path("results", "tables", f"{prefix}{name}.csv")
 
 
-def _require(file, params, command, whose=""):
+def require_file(file, params, command, whose=""):
     if not file.is_file():
         raise TablesError(f"{whose}{file.relative_to(params.root)} is missing; run {command}")
 
 
 def _read(name, params):
     """Both files of a table, of which the second, of the extended grid, may not exist."""
-    files = [_file(name, params), _file(name, params, "extended")]
+    files = [table_file(name, params), table_file(name, params, "extended")]
     files = [files[0], *(file for file in files[1:] if file.is_file() and name != "scores")]
     command = f"dvc repro collect@{params.scale}"
-    return pd.concat([_read_file(file, name, params, command) for file in files])
+    return pd.concat([read_table(file, name, params, command) for file in files])
 
 
-def _read_file(file, name, params, command, whose=""):
-    _require(file, params, command, whose)
+def read_table(file, name, params, command, whose=""):
+    require_file(file, params, command, whose)
     types = dict.fromkeys(INTEGERS if name == "scores" else ["seed"], "Int64")
     if name == "runs":
         types["soft_weight"] = str  # a number or a schedule
@@ -246,9 +196,9 @@ def _read_file(file, name, params, command, whose=""):
         raise TablesError(f"{file.relative_to(params.root)}: {error}") from error
 
 
-def _declared(frame, name, params, grids=("study", "extended")):
+def declared_rows(frame, name, params, grids=("study", "extended")):
     """The declared rows and columns, in the order of params.yaml."""
-    file = _file(name, params).relative_to(params.root)
+    file = table_file(name, params).relative_to(params.root)
     if absent := [column for column in COLUMNS[name] if column not in frame]:
         command = f"run dvc repro collect@{params.scale}"
         raise TablesError(f"{file}: no column {', '.join(absent)}; {command}")
@@ -264,10 +214,3 @@ def _declared(frame, name, params, grids=("study", "extended")):
         )
     baselines = frame[(frame["kind"] == "baseline") & frame["seed"].isin([pd.NA, *params.seeds])]
     return pd.concat([frame.iloc[:0], *rows, baselines], ignore_index=True)[COLUMNS[name]]
-
-
-if __name__ == "__main__":
-    try:
-        collect(load_params(), *sys.argv[1:])
-    except ValueError as error:
-        sys.exit(str(error))

@@ -6,6 +6,7 @@ import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,21 @@ HISTORY = [
     "gradient_norm", "gradient_ratio", "gradient_cosine", "student_flops", "teacher_flops",
     "heldout_loss",
 ]  # fmt: skip
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on."""
+
+
+def check_writable(directory: Path) -> None:
+    """TrainingError if a run could not be written to a folder when it is finished."""
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise NotADirectoryError("it is a file")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=directory.parent).close()
+    except OSError as error:
+        raise TrainingError(f"the run cannot be written to {directory} ({error})") from error
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

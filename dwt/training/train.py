@@ -3,7 +3,6 @@
 import math
 import time
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from dwt.config.files import digest
 from dwt.config.params import Run
 from dwt.data.corpus import SPLITS, open_corpus
 from dwt.data.progress import Progress
+from dwt.training import checkpoint
 from dwt.training.batches import batch_at, dropout_seed, masked_per_sequence
-from dwt.training.checkpoint import load_finished_run, load_state, save_run, save_state
 from dwt.training.device import prefetch, set_threads, should_compile
 from dwt.training.models import build_model, count_parameters, forward_flops
 from dwt.training.remapping import remap
@@ -24,10 +23,6 @@ from dwt.training.teachers import load_teacher, teacher_digest
 from dwt.training.validation import masked_lm_loss
 
 RESUMED = ("step", "teacher_flops", "rows", "timing")  # of a run, with its model and optimizer
-
-
-class TrainingError(RuntimeError):
-    """A run cannot go on."""
 
 
 def pretrain(
@@ -58,28 +53,19 @@ def pretrain(
     if not isinstance(run, Run):
         raise TypeError(f"expected a Run, found {run!r}; pass `resolve({run!r}, seed)`")
     if device is not None and torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(f"device {device!r}: this PyTorch finds no CUDA device; choose 'cpu'")
+        raise checkpoint.TrainingError(
+            f"device {device!r}: this PyTorch finds no CUDA device; choose 'cpu'"
+        )
     directory = Path(directory or run.directory)
     set_threads(run.train["threads"])
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trainer = _Trainer(run, torch.device(device))
-    if record := load_finished_run(directory, trainer.digest):
+    if record := checkpoint.load_finished_run(directory, trainer.digest):
         return record
-    _check_writable(directory)
+    checkpoint.check_writable(directory)
     trainer.resume()
     trainer.train()
     return trainer.finish(directory)
-
-
-def _check_writable(directory: Path) -> None:
-    """TrainingError if a run could not be written to a folder when it is finished."""
-    try:
-        if directory.exists() and not directory.is_dir():
-            raise NotADirectoryError("it is a file")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=directory.parent).close()
-    except OSError as error:
-        raise TrainingError(f"the run cannot be written to {directory} ({error})") from error
 
 
 class _Trainer:
@@ -109,7 +95,7 @@ class _Trainer:
 
     def resume(self):
         """Load the last checkpoint, if there is one."""
-        if (state := load_state(self.state, self.device)) is None:
+        if (state := checkpoint.load_state(self.state, self.device)) is None:
             return
         self.distiller.student.load_state_dict(state["model"])
         self.distiller.optimizer.load_state_dict(state["optimizer"])
@@ -121,7 +107,7 @@ class _Trainer:
         state = {name: getattr(self, name) for name in RESUMED}
         state["model"] = self.distiller.student.state_dict()
         state["optimizer"] = self.distiller.optimizer.state_dict()
-        save_state(self.state, state)
+        checkpoint.save_state(self.state, state)
 
     def _compile(self):
         """Compile the student now and the teacher at its first forward pass, where that pays."""
@@ -231,7 +217,7 @@ class _Trainer:
         if wrong := [f"{k} is {v.item()}" for k, v in values.items() if not v.isfinite()]:
             state = self.state / "state.pt"
             good = f"the last checkpoint is {state}" if state.is_file() else "no checkpoint yet"
-            raise TrainingError(
+            raise checkpoint.TrainingError(
                 f"{self.run.arm}, seed {self.run.seed}: the {wrong[0]} by step {step}, learning "
                 f"rate {lr:.3g}; {good}. Lower train.learning_rate or train.clip (params.yaml)"
             )
@@ -256,7 +242,7 @@ class _Trainer:
             "teacher_cache": cache and cache.report(),
             "device": torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         }  # fmt: skip
-        return save_run(
+        return checkpoint.save_run(
             directory, record, model=student, tokenizer=self.corpus.tokenizer(),
             rows=self.rows, timing=self.timing, state=self.state,
         )  # fmt: skip

@@ -40,7 +40,7 @@ def loss_of(params, name, seed, *, bump=0.0, sign=1):
 
 
 def write_tables(params, *, grids=("study", "extended"), **how):
-    """The tables of a scale, as `dwt.analysis.tables.collect` would write them."""
+    """The tables of a scale, as `dwt.analysis.collect.collect` would write them."""
     folder = params.path("results", "tables")
     for grid in grids:
         runs, curves = [], []

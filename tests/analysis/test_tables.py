@@ -10,7 +10,8 @@ import yaml
 from conftest import ROOT
 
 from dwt.analysis import tables as results
-from dwt.analysis.tables import TablesError, collect, table
+from dwt.analysis.collect import collect
+from dwt.analysis.tables import TablesError, table
 from dwt.config.params import load_params, resolve
 
 STUDY = ROOT / "params.yaml"

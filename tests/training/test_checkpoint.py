@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from dwt.training.checkpoint import load_finished_run, load_state, save_run, sav
 
 class Saved:
     """What `save_run` needs of a model and of a tokenizer."""
+
+    config = SimpleNamespace(max_position_embeddings=8)
 
     def __init__(self, content=b"weights"):
         self.content = content

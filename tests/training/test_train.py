@@ -18,8 +18,9 @@ from dwt.config.params import resolve
 from dwt.data.corpus import CorpusError, load_corpus
 from dwt.training import step
 from dwt.training import train as training
+from dwt.training.checkpoint import TrainingError
 from dwt.training.models import load_model
-from dwt.training.train import TrainingError, pretrain
+from dwt.training.train import pretrain
 from dwt.training.validation import masked_lm_loss
 
 
