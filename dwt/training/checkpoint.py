@@ -31,6 +31,9 @@ def check_writable(directory: Path) -> None:
     try:
         if directory.exists() and not directory.is_dir():
             raise NotADirectoryError("it is a file")
+        if directory.is_dir() and any(directory.iterdir()):  # a finished run replaces the folder
+            if not (directory / "run.json").is_file():
+                raise FileExistsError("it holds files that are not of a run")
         directory.parent.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=directory.parent).close()
     except OSError as error:

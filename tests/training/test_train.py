@@ -297,3 +297,10 @@ def test_a_missing_corpus_is_refused(study, tmp_path):
 def test_a_corpus_smaller_than_one_batch_is_refused(study):
     with pytest.raises(CorpusError, match=r"train\.npy holds .* tokens, fewer than 4096 sequence"):
         pretrain(changed(resolve("scratch", 0, study), batch=4096))
+
+
+def test_a_folder_that_holds_other_files_is_neither_emptied_nor_trained_into(study, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(TrainingError, match="it holds files that are not of a run"):
+        pretrain(resolve("normal", 0, study), directory=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
